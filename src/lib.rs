@@ -1,1 +1,37 @@
+//! reachspec: specify, run and report studies of single-neuron steering in language models.
+//!
+//! This page is the map. A study flows through the modules in this order:
+//!
+//! ```text
+//! YAML text ── spec ──→ StudySpec ── spec::resolve ──→ Study            what was written → what was decided
+//! stages::screen(&Study, &model)                     → Screening       which neurons
+//! stages::calibrate(…)                               → Calibration     budgets, alignments, spectra
+//! stages::predict(…), sealed by record               → SealedPredictions
+//! stages::sweep(…)                                   → trials in record::store
+//! stages::judge(…), stages::verdict(…)               → Judgements, Verdicts
+//! report                                             → report.md, report.html
+//! ```
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`units`] | doses, horizons, neurons: units live in types |
+//! | [`spec`] | what was written, key by key; parsing, diagnostics, resolution |
+//! | [`study`] | what was decided |
+//! | [`model`] | the only door to a language model: weights, tokenizer, forward pass, steered rollouts |
+//! | [`law`], [`stats`] | pure functions, cited |
+//! | [`oracles`], [`coherence`] | deterministic judges of a rollout's text and of its collapse |
+//! | [`stages`] | the stages |
+//! | [`record`] | the run folder: manifest, seal, trial store |
+//! | [`report`] | a pure view of a record, rendered through templates |
 
+pub mod coherence;
+pub mod law;
+pub mod model;
+pub mod oracles;
+pub mod record;
+pub mod report;
+pub mod spec;
+pub mod stages;
+pub mod stats;
+pub mod study;
+pub mod units;

@@ -1,0 +1,4 @@
+//! Rollouts.
+
+/// A language model with real weights.
+pub struct Transformer;

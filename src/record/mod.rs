@@ -1,0 +1,3 @@
+//! The run folder.
+
+pub mod canonical;

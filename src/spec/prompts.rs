@@ -1,0 +1,62 @@
+//! `prompts`: named sets of prompts.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A named set of prompts. Give exactly one of `inline`, `text_file` and `jsonl`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PromptSetSpec {
+    /// The prompts themselves, written in the spec.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub inline: Option<Vec<PromptSpec>>,
+    /// A UTF-8 text file with one plain-text prompt per line, relative to the spec file; empty lines are skipped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text_file: Option<String>,
+    /// A JSON Lines file with one prompt per line, in the form of `inline`'s items, relative to the spec file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jsonl: Option<String>,
+    /// Leave out this many prompts from the start.
+    #[serde(default)]
+    pub skip: usize,
+    /// Keep at most this many prompts; all when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub limit: Option<usize>,
+}
+
+/// One prompt. Give exactly one of `text`, `chat` and `tokens`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PromptSpec {
+    /// Name of the prompt in records and reports, unique in its set; its position when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Plain text, encoded by the model's tokenizer with its special tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// Chat messages, rendered by the model's own chat template with a generation prompt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub chat: Option<Vec<ChatMessage>>,
+    /// Token ids, taken as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub tokens: Option<Vec<u32>>,
+    /// What this prompt's answers are compared with: values by name, used by the oracles `number` and `exact`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub expect: BTreeMap<String, String>,
+}
+
+/// One message of a chat.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChatMessage {
+    /// Who speaks: usually `system`, `user` or `assistant`; the template decides what it accepts.
+    pub role: String,
+    /// What is said.
+    pub content: String,
+}

@@ -1,0 +1,83 @@
+//! Units live in types: a dose is not a budget, and a layer index is not a neuron index.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A vocabulary index of the model under study.
+pub type TokenId = u32;
+
+/// One feed-forward neuron: one channel of the input of a layer's down projection.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+pub struct NeuronId {
+    /// Transformer block, counted from 0.
+    pub layer: usize,
+    /// Channel of the down projection's input, counted from 0.
+    pub index: usize,
+}
+
+impl fmt::Display for NeuronId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "L{}.{}", self.layer, self.index)
+    }
+}
+
+/// What is added to the neuron's activation at every steered position (activation units, signed).
+///
+/// Single precision, because this exact number enters the forward pass.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
+pub struct Dose(pub f32);
+
+/// A dose in coherence budgets, `g = t / B`: signed, dimensionless.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
+pub struct Budgets(pub f64);
+
+/// The control coordinate `cosθ` between the residual stream and the write direction, in [-1, 1].
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
+pub struct ControlCoordinate(pub f64);
+
+/// Rollout horizon `τ`: how many generated tokens are judged.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+pub struct Horizon(pub usize);
+
+impl fmt::Display for Horizon {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// The direction in which a neuron is pushed; each sign is a branch of its own.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Sign {
+    /// Doses above zero.
+    Positive,
+    /// Doses below zero.
+    Negative,
+}
+
+impl Sign {
+    /// `+1.0` or `-1.0`.
+    pub fn factor(self) -> f64 {
+        match self {
+            Sign::Positive => 1.0,
+            Sign::Negative => -1.0,
+        }
+    }
+}
+
+impl fmt::Display for Sign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Sign::Positive => "+",
+            Sign::Negative => "−",
+        })
+    }
+}
