@@ -23,7 +23,9 @@
 //! | [`stages`] | the stages |
 //! | [`record`] | the run folder: manifest, seal, trial store |
 //! | [`report`] | a pure view of a record, rendered through templates |
+//! | [`cli`] | the command line, one file per subcommand |
 
+pub mod cli;
 pub mod coherence;
 pub mod law;
 pub mod model;

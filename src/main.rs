@@ -1,1 +1,16 @@
-fn main() {}
+//! The `reachspec` binary: parse, run, say what went wrong, exit.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use reachspec::cli::Cli;
+
+fn main() -> ExitCode {
+    match Cli::parse().run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {:#}", failure.error());
+            failure.code()
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! The command line: one file per subcommand, no logic of the domain.
+
+pub mod check;
+pub mod export;
+pub mod failure;
+pub mod init;
+pub mod inspect;
+pub mod plan;
+pub mod report;
+pub mod run;
+pub mod schema;
+
+use clap::{Parser, Subcommand};
+
+pub use failure::Failure;
+
+/// Specify, run and report studies of single-neuron steering in language models.
+#[derive(Parser)]
+#[command(name = "reachspec", version, max_term_width = 110, after_help = AFTER_HELP)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  reachspec init my-study.yaml              write a commented spec to start from
+  reachspec check my-study.yaml             say everything that is wrong with it
+  reachspec run my-study.yaml               run it; run again to continue or extend it
+  reachspec report runs/my-study            render its report again
+
+Exit codes:
+  0  done (an unfavourable verdict is a result, not an error)
+  2  wrong usage, or a spec that was rejected
+  3  a model or data file that cannot be used
+  4  the run failed
+  5  an integrity check failed";
+
+#[derive(Subcommand)]
+enum Command {
+    Init(init::Args),
+    Check(check::Args),
+    Plan(plan::Args),
+    Run(run::Args),
+    Report(report::Args),
+    Export(export::Args),
+    Schema(schema::Args),
+    Inspect(inspect::Args),
+}
+
+impl Cli {
+    /// Runs the chosen subcommand.
+    pub fn run(self) -> Result<(), Failure> {
+        match self.command {
+            Command::Init(args) => init::run(args),
+            Command::Check(args) => check::run(args),
+            Command::Plan(args) => plan::run(args),
+            Command::Run(args) => run::run(args),
+            Command::Report(args) => report::run(args),
+            Command::Export(args) => export::run(args),
+            Command::Schema(args) => schema::run(args),
+            Command::Inspect(args) => inspect::run(args),
+        }
+    }
+}
