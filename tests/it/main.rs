@@ -1,2 +1,6 @@
-#[test]
-fn x() {}
+//! The one integration-test binary: a module per topic.
+
+mod model_folder;
+mod shared;
+mod text_parity;
+mod tiny;
