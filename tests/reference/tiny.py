@@ -86,7 +86,7 @@ MODELS = {
             "mlp_bias": False,
             "tie_word_embeddings": False,
             "rope_parameters": {"rope_type": "linear", "rope_theta": 10000.0, "factor": 2.0},
-            "eos_token_id": [2, 40],
+            "eos_token_id": [2, 19],
             "dtype": "bfloat16",
         },
     },
