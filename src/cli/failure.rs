@@ -1,6 +1,11 @@
 //! Why the program ends without success, and with which exit code.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
+
+use anyhow::anyhow;
+
+use crate::spec::LoadError;
 
 /// A failure with its exit code. The table stands in `--help` and in the README.
 #[derive(Debug)]
@@ -35,4 +40,22 @@ impl Failure {
             | Failure::Integrity(error) => error,
         }
     }
+}
+
+impl From<LoadError> for Failure {
+    fn from(error: LoadError) -> Self {
+        let report = error.render(colour_on_stderr());
+        match error {
+            LoadError::Spec(_) => Failure::Rejected(anyhow!("the spec is rejected\n\n{report}")),
+            LoadError::Model(_) => {
+                Failure::Unusable(anyhow!("the model cannot be used\n\n{report}"))
+            }
+        }
+    }
+}
+
+/// Whether messages on stderr may be coloured: on a terminal, unless `NO_COLOR` is set (<https://no-color.org>).
+pub fn colour_on_stderr() -> bool {
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    !refused && std::io::stderr().is_terminal()
 }

@@ -3,5 +3,7 @@
 mod model_folder;
 mod parity;
 mod shared;
+mod spec_errors;
+mod spec_fuzz;
 mod text_parity;
 mod tiny;
