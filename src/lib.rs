@@ -22,11 +22,13 @@
 //! | [`oracles`], [`coherence`] | deterministic judges of a rollout's text and of its collapse |
 //! | [`stages`] | the stages |
 //! | [`record`] | the run folder: manifest, seal, trial store |
+//! | [`events`] | what happens while a study runs |
 //! | [`report`] | a pure view of a record, rendered through templates |
 //! | [`cli`] | the command line, one file per subcommand |
 
 pub mod cli;
 pub mod coherence;
+pub mod events;
 pub mod law;
 pub mod model;
 pub mod oracles;

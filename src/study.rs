@@ -105,6 +105,17 @@ pub struct Behavior {
     pub expected_trigger: f64,
 }
 
+impl Behavior {
+    /// Name of an outcome class: those of `outcomes`, then `other`, then `collapse`.
+    pub fn class_name(&self, class: usize) -> &str {
+        match class.checked_sub(self.outcomes.len()) {
+            None => &self.outcomes[class].name,
+            Some(0) => "other",
+            Some(_) => "collapse",
+        }
+    }
+}
+
 /// An outcome class.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Outcome {
