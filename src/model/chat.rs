@@ -237,3 +237,61 @@ fn strftime_at_fixed_date(format: String) -> Result<String, Error> {
     }
     Ok(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn render(template: &str) -> String {
+        let specials = BTreeMap::from([("eos_token".to_owned(), "</s>".to_owned())]);
+        let message = ChatMessage {
+            role: "user".into(),
+            content: r"\u003c <é> ' &".into(),
+        };
+        let template = ChatTemplate::compile(template, specials).unwrap();
+        template.render(&[message]).unwrap()
+    }
+
+    #[test]
+    fn json_is_not_escaped_for_html() {
+        // The content holds a backslash of its own, which must survive.
+        assert_eq!(
+            render("{{ messages | tojson }}"),
+            r#"[{"role": "user", "content": "\\u003c <é> ' &"}]"#
+        );
+        assert_eq!(
+            render("{{ {'a': [1, 2.5, none]} | tojson(indent=1) }}"),
+            "{\n \"a\": [\n  1,\n  2.5,\n  null\n ]\n}"
+        );
+    }
+
+    #[test]
+    fn blocks_take_their_lines_with_them() {
+        assert_eq!(render("a\n  {% if true %}\nb\n  {% endif %}\nc"), "a\nb\nc");
+    }
+
+    #[test]
+    fn special_tokens_are_variables_and_absent_ones_are_empty() {
+        assert_eq!(render("[{{ eos_token }}{{ bos_token }}]"), "[</s>]");
+    }
+
+    #[test]
+    fn the_fixed_date_is_the_documented_one() {
+        assert_eq!(render("{{ strftime_now('%d %b %Y') }}"), FIXED_DATE);
+    }
+
+    #[test]
+    fn a_long_chat_has_fuel_enough() {
+        let messages = vec![
+            ChatMessage {
+                role: "user".into(),
+                content: "x".repeat(1000)
+            };
+            1000
+        ];
+        let source =
+            "{% for m in messages %}{{ m.role | upper }}: {{ m.content | trim }}\n{% endfor %}";
+        let template = ChatTemplate::compile(source, BTreeMap::new()).unwrap();
+        assert!(template.render(&messages).unwrap().len() > 1_000_000);
+    }
+}

@@ -49,7 +49,7 @@ impl TextCodec {
         let damaged = |e: tokenizers::Error| -> ModelError {
             (file.as_path(), format!("is not a tokenizer: {e}")).into()
         };
-        let mut tokenizer = load(text.as_bytes(), &config).map_err(damaged)?;
+        let tokenizer = load(text.as_bytes(), &config).map_err(damaged)?;
         let continuation = match without_leading_space(&text) {
             Some(changed) => Some(load(changed.as_bytes(), &config).map_err(damaged)?),
             None => None,
@@ -69,9 +69,6 @@ impl TextCodec {
         };
         let template = find_template(folder, &config)?
             .map(|source| ChatTemplate::compile(&source, named_tokens(&config)));
-        // A prompt is encoded whole, whatever was set when the tokenizer was saved.
-        tokenizer.with_padding(None);
-        tokenizer.with_truncation(None).map_err(damaged)?;
         Ok(Self {
             file,
             tokenizer,
@@ -203,6 +200,9 @@ impl TextCodec {
 /// Loads a tokenizer and makes special what `tokenizer_config.json` says is special, as transformers does.
 fn load(json: &[u8], config: &Value) -> tokenizers::Result<Tokenizer> {
     let mut tokenizer = Tokenizer::from_bytes(json)?;
+    // A prompt is encoded whole, whatever was set when the tokenizer was saved.
+    tokenizer.with_padding(None);
+    tokenizer.with_truncation(None)?;
     let known: BTreeSet<u32> = tokenizer.get_added_tokens_decoder().into_keys().collect();
     let mut added: Vec<(u32, &Value)> = config["added_tokens_decoder"]
         .as_object()

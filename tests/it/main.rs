@@ -1,5 +1,7 @@
 //! The one integration-test binary: a module per topic.
 
+mod codec;
+mod inspect;
 mod model_folder;
 mod parity;
 mod shared;
