@@ -2,12 +2,11 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context;
-
 use super::Failure;
 use super::progress::{self, Events};
 use crate::model::Transformer;
 use crate::pipeline::{self, Options};
+use crate::record::manifest::Written;
 use crate::spec;
 
 /// Run a study: screen, calibrate, predict and seal, sweep, judge, report.
@@ -60,17 +59,18 @@ pub fn run(args: Args) -> Result<(), Failure> {
         fresh: args.fresh,
         threads,
         templates: args.templates,
-        overrides: args.overrides,
-        limit: args.limit,
     };
-    let mut folder = pipeline::open(&out, &loaded, &options)?;
-    let model = Transformer::load(loaded.header, threads)
-        .context("the model cannot be used")
-        .map_err(Failure::Unusable)?;
-    let summary = {
-        let mut listener = progress::listener(args.events);
-        pipeline::run(&loaded.study, &model, &mut folder, &options, &mut *listener)?
+    let written = Written {
+        spec_path: &args.spec,
+        spec_text: &loaded.spec_text,
+        overrides: &args.overrides,
     };
+    let open = pipeline::open(&out, &loaded.study, &written, &options)?;
+    let model = Transformer::load(loaded.header, threads).map_err(|e| Failure::Unusable(e.into()))?;
+    let mut listener = progress::listener(args.events);
+    let summary = pipeline::run(&loaded.study, &model, open, &options, &mut *listener)
+        .map_err(Failure::from_run)?;
+    drop(listener);
     println!("{summary}");
     Ok(())
 }

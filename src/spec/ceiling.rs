@@ -108,6 +108,17 @@ pub enum Predictor {
     Calibrated,
 }
 
+impl Predictor {
+    /// The predictor's name, as in the spec.
+    pub fn name(self) -> &'static str {
+        match self {
+            Predictor::Constant => "constant",
+            Predictor::ParticipationRatio => "participation_ratio",
+            Predictor::Calibrated => "calibrated",
+        }
+    }
+}
+
 /// Shares of prompts at which a dose counts as flipped or collapsed.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
-use super::calibrate::{Calibration, NeuronCalibration};
-use super::screen::Group;
+use super::calibrate::NeuronCalibration;
+use super::predict::SealedPredictions;
 use super::sweep::{self, GridDose};
 use crate::coherence::{CollapseRule, Excerpt, Finding};
 use crate::model::LanguageModel;
@@ -22,13 +22,13 @@ use crate::units::{Dose, Horizon, NeuronId, Sign};
 /// Judges every rollout of the study. `keep` gets the judgement of each rollout at each horizon, in a fixed order.
 pub fn judge(
     study: &Study,
-    groups: &[Group],
-    calibration: &Calibration,
+    sealed: &SealedPredictions,
     model: &dyn LanguageModel,
     store: &TrialStore,
     keep: &mut dyn FnMut(RolloutJudgement) -> anyhow::Result<()>,
 ) -> anyhow::Result<Judgements> {
     let reader = Reader::new(study, model, store);
+    let predictions = sealed.predictions();
     let mut judgements = Judgements {
         baselines: Vec::new(),
         curves: Vec::new(),
@@ -37,14 +37,14 @@ pub fn judge(
     for behavior in &study.behaviors {
         let mut judge = BehaviorJudge::new(study, behavior, &reader)?;
         judgements.baselines.push(judge.baseline(keep)?);
-        let mut neurons: Vec<NeuronId> = (groups.iter())
+        let mut neurons: Vec<NeuronId> = (predictions.screening.groups.iter())
             .filter(|group| group.behaviors.contains(&behavior.name))
             .flat_map(|group| group.neurons.iter().copied())
             .collect();
         neurons.sort();
         neurons.dedup();
         for neuron in neurons {
-            judgements.curves.extend(judge.curves(calibration.of(neuron), keep)?);
+            judgements.curves.extend(judge.curves(predictions.calibration.of(neuron), keep)?);
         }
         judgements.detectors.push(judge.comparison());
     }

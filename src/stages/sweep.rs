@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::calibrate::{Calibration, NeuronCalibration};
+use super::calibrate::NeuronCalibration;
 use super::predict::SealedPredictions;
 use super::screen::Group;
 use crate::events::{Event, Listener};
@@ -145,17 +145,16 @@ pub fn calibration_prompts(study: &Study) -> &[Prompt] {
     &prompts[..prompts.len().min(study.calibration.rollout_prompts)]
 }
 
-/// Makes the sealed study's rollouts. The seal is proof that the predictions were fixed before.
+/// Makes the sealed study's rollouts: the seal is proof that the predictions were fixed before. Returns how many were made.
 pub fn sweep(
     study: &Study,
-    groups: &[Group],
-    calibration: &Calibration,
-    _sealed: &SealedPredictions,
+    sealed: &SealedPredictions,
     model: &dyn LanguageModel,
     store: &mut TrialStore,
     listener: &mut dyn Listener,
 ) -> anyhow::Result<usize> {
-    let plan = TrialPlan::sweep(study, groups, &calibration.neurons);
+    let predictions = sealed.predictions();
+    let plan = TrialPlan::sweep(study, &predictions.screening.groups, &predictions.calibration.neurons);
     run_missing(&plan, model, store, listener)
 }
 

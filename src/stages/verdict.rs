@@ -15,7 +15,8 @@ use crate::units::{Horizon, NeuronId, Sign};
 use crate::model::Shape;
 
 /// Draws triggers, ceilings and windows from the curves, and scores the sealed predictions.
-pub fn verdict(study: &Study, shape: &Shape, sealed: &SealedPredictions, judgements: &Judgements) -> Verdicts {
+pub fn verdict(study: &Study, sealed: &SealedPredictions, judgements: &Judgements) -> Verdicts {
+    let shape = &study.model.shape;
     let groups = &sealed.predictions().screening.groups;
     let mut neurons: BTreeMap<(&str, NeuronId), NeuronVerdict> = BTreeMap::new();
     for curve in &judgements.curves {
