@@ -50,15 +50,25 @@ impl<'a> CollapseRule<'a> {
     /// # Errors
     /// If the oracle does not compile, which resolution rules out.
     pub fn new(settings: &'a Coherence) -> Result<Self, OracleError> {
-        let oracle = settings.oracle.as_ref().map(|oracle| oracle.compile()).transpose()?;
+        let oracle = settings
+            .oracle
+            .as_ref()
+            .map(|oracle| oracle.compile())
+            .transpose()?;
         Ok(Self { settings, oracle })
     }
 
     /// The detectors that are evaluated, in the order of [`Detector`], each with whether it decides.
     pub fn detectors(&self) -> Vec<(Detector, bool)> {
-        let mut all = vec![Detector::Likelihood, Detector::Repetition, Detector::Distinct];
+        let mut all = vec![
+            Detector::Likelihood,
+            Detector::Repetition,
+            Detector::Distinct,
+        ];
         all.extend(self.oracle.as_ref().map(|_| Detector::Oracle));
-        (all.into_iter()).map(|d| (d, self.settings.collapsed_if.contains(&d))).collect()
+        (all.into_iter())
+            .map(|d| (d, self.settings.collapsed_if.contains(&d)))
+            .collect()
     }
 
     /// Mean negative log-likelihood (nats per token) above which a rollout is too unlikely, from those of clean rollouts.
@@ -77,7 +87,9 @@ impl<'a> CollapseRule<'a> {
             Detector::Oracle => (self.oracle.as_ref())
                 .is_some_and(|judge| judge.judge(&excerpt.text, excerpt.expect).holds),
         };
-        let fired: Vec<_> = (self.detectors().into_iter()).filter(|&(d, _)| fires(d)).collect();
+        let fired: Vec<_> = (self.detectors().into_iter())
+            .filter(|&(d, _)| fires(d))
+            .collect();
         Finding {
             collapsed: fired.iter().any(|&(_, decides)| decides),
             fired: fired.into_iter().map(|(d, _)| d).collect(),
@@ -92,7 +104,11 @@ fn repeats(tokens: &[TokenId], settings: &RepetitionSpec) -> bool {
         let needed = settings.min_tokens.max(period * settings.min_repeats) - period;
         let mut run = 0;
         (period..tokens.len()).any(|i| {
-            run = if tokens[i] == tokens[i - period] { run + 1 } else { 0 };
+            run = if tokens[i] == tokens[i - period] {
+                run + 1
+            } else {
+                0
+            };
             run >= needed
         })
     })
@@ -114,7 +130,10 @@ mod tests {
         let settings = RepetitionSpec::default();
         let looped = |tokens: &[u32]| repeats(tokens, &settings);
         assert!(looped(&[9, 5, 5, 5, 5, 5, 5]));
-        assert!(!looped(&[9, 5, 5, 5, 5, 5, 1]), "five copies are fewer than six tokens");
+        assert!(
+            !looped(&[9, 5, 5, 5, 5, 5, 1]),
+            "five copies are fewer than six tokens"
+        );
         assert!(looped(&[1, 2, 3, 1, 2, 3, 1, 2, 3]));
         assert!(!looped(&[1, 2, 3, 1, 2, 3, 1, 2]));
         assert!(!looped(&[1, 2, 3, 4, 5, 6, 7, 8, 9]));

@@ -71,12 +71,19 @@ pub fn open(
     let folder = RunFolder::create_or_open(root)?;
     let mut notes = Vec::new();
     if let Some(holder) = folder.left_by() {
-        notes.push(format!("process {} was killed while it wrote to {}; its run goes on", holder.pid, root.display()));
+        notes.push(format!(
+            "process {} was killed while it wrote to {}; its run goes on",
+            holder.pid,
+            root.display()
+        ));
     }
     if options.fresh
         && let Some(aside) = folder.set_record_aside()?
     {
-        notes.push(format!("the earlier record was set aside in {}", aside.display()));
+        notes.push(format!(
+            "the earlier record was set aside in {}",
+            aside.display()
+        ));
     }
     let manifest = match Manifest::load(&folder)? {
         None => Manifest::new(study, written, options.threads),
@@ -84,7 +91,11 @@ pub fn open(
             match earlier.compare(study) {
                 Continuation::Same => {}
                 Continuation::Extends(changes) => {
-                    notes.extend(changes.into_iter().map(|change| format!("the earlier run is extended: {change}")));
+                    notes.extend(
+                        changes
+                            .into_iter()
+                            .map(|change| format!("the earlier run is extended: {change}")),
+                    );
                 }
                 Continuation::Changed(changes) => {
                     return Err(OpenError::Changed {
@@ -97,7 +108,11 @@ pub fn open(
         }
     };
     manifest.write(&folder)?;
-    Ok(OpenRun { folder, manifest, notes })
+    Ok(OpenRun {
+        folder,
+        manifest,
+        notes,
+    })
 }
 
 /// Runs every stage, or what is left of them, and writes the reports.
@@ -112,19 +127,24 @@ pub fn run(
     listener: &mut dyn Listener,
 ) -> anyhow::Result<Summary> {
     let started = Instant::now();
-    let OpenRun { folder, mut manifest, notes } = open;
+    let OpenRun {
+        folder,
+        mut manifest,
+        notes,
+    } = open;
     for text in notes {
         listener.on(&Event::Note { text });
     }
     let mut store = TrialStore::open_or_create(&folder.trials())?;
-    let mut stage = |listener: &mut dyn Listener, stage| listener.on(&Event::Stage { stage });
+    let stage = |listener: &mut dyn Listener, stage| listener.on(&Event::Stage { stage });
 
     stage(listener, Stage::Residuals);
     let residuals = residual_stream::read_residual_stream(study, model)?;
     stage(listener, Stage::Screen);
     let screening = screen::screen(study, &residuals, model)?;
     stage(listener, Stage::Calibrate);
-    let calibration = calibrate::calibrate(study, &residuals, &screening, model, &mut store, listener)?;
+    let calibration =
+        calibrate::calibrate(study, &residuals, &screening, model, &mut store, listener)?;
     stage(listener, Stage::Predict);
     let predictions = predict::predict(study, screening, calibration);
     let trials_before = steered_before(&predictions, &store)?;
@@ -186,7 +206,11 @@ impl Summary {
                 .collect();
             let open = held_out.iter().filter(|n| n.open == Some(true)).count();
             let unknown = held_out.iter().filter(|n| n.open.is_none()).count();
-            let mut line = format!("{}: {open} of {} held-out neurons open", behavior.name, held_out.len());
+            let mut line = format!(
+                "{}: {open} of {} held-out neurons open",
+                behavior.name,
+                held_out.len()
+            );
             if unknown > 0 {
                 line += &format!(", {unknown} censored");
             }

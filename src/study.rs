@@ -278,7 +278,9 @@ impl Study {
     /// Keeps the first `limit` prompts of each behaviour, and their contrasts.
     pub fn limit_prompts(&mut self, limit: usize) {
         for behavior in &mut self.behaviors {
-            (self.prompts.get_mut(&behavior.prompts)).into_iter().for_each(|set| set.truncate(limit));
+            (self.prompts.get_mut(&behavior.prompts))
+                .into_iter()
+                .for_each(|set| set.truncate(limit));
             if let Some(contrast) = &mut behavior.contrast {
                 contrast.original.truncate(limit);
                 contrast.perturbed.truncate(limit);

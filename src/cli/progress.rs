@@ -72,7 +72,10 @@ impl Running {
             line += &format!(" (and {} from before)", HumanCount(self.stored as u64));
         }
         if self.tokens > 0 {
-            line += &format!(", {} tokens/s", HumanCount((self.tokens as f64 / seconds.max(1e-3)) as u64));
+            line += &format!(
+                ", {} tokens/s",
+                HumanCount((self.tokens as f64 / seconds.max(1e-3)) as u64)
+            );
         }
         line
     }
@@ -159,9 +162,13 @@ impl Listener for Bars {
                 if let Some(running) = &mut self.running {
                     running.trials += 1;
                     running.tokens += tokens;
-                    let speed = running.tokens as f64 / running.since.elapsed().as_secs_f64().max(1e-3);
+                    let speed =
+                        running.tokens as f64 / running.since.elapsed().as_secs_f64().max(1e-3);
                     let left = HumanDuration(self.bar.eta());
-                    self.bar.set_message(format!("{} tokens/s, {left} left", HumanCount(speed as u64)));
+                    self.bar.set_message(format!(
+                        "{} tokens/s, {left} left",
+                        HumanCount(speed as u64)
+                    ));
                 }
                 self.bar.inc(1);
             }

@@ -66,7 +66,8 @@ pub fn run(args: Args) -> Result<(), Failure> {
         overrides: &args.overrides,
     };
     let open = pipeline::open(&out, &loaded.study, &written, &options)?;
-    let model = Transformer::load(loaded.header, threads).map_err(|e| Failure::Unusable(e.into()))?;
+    let model =
+        Transformer::load(loaded.header, threads).map_err(|e| Failure::Unusable(e.into()))?;
     let mut listener = progress::listener(args.events);
     let summary = pipeline::run(&loaded.study, &model, open, &options, &mut *listener)
         .map_err(Failure::from_run)?;

@@ -58,10 +58,13 @@ impl<'a> StoredSamples<'a> {
     fn judged(&self, behavior: &str, neuron: Option<NeuronId>) -> Vec<JudgedTrial> {
         let mut found = Vec::new();
         let filter = neuron.map_or(NeuronFilter::Unsteered, NeuronFilter::Only);
-        let read = self.record.store.for_each_judged(Some(behavior), filter, |trial| {
-            found.push(trial);
-            Ok::<_, crate::record::RecordError>(())
-        });
+        let read = self
+            .record
+            .store
+            .for_each_judged(Some(behavior), filter, |trial| {
+                found.push(trial);
+                Ok::<_, crate::record::RecordError>(())
+            });
         // A sample that cannot be read is left out; `verify` is where a damaged store is reported.
         if read.is_err() {
             found.clear();

@@ -30,7 +30,11 @@ pub fn calibrate(
     if any {
         sweep::run_missing(&plan, model, store, listener)?;
     }
-    let multiples = if any { collapse_multiples(study, screening, &neurons, model, store)? } else { Vec::new() };
+    let multiples = if any {
+        collapse_multiples(study, screening, &neurons, model, store)?
+    } else {
+        Vec::new()
+    };
     Ok(Calibration {
         positions: residuals.positions,
         layers: (residuals.layers.iter().enumerate())
@@ -52,7 +56,12 @@ fn neuron_calibrations(
     screening: &Screening,
     model: &dyn LanguageModel,
 ) -> anyhow::Result<Vec<NeuronCalibration>> {
-    let all: BTreeSet<NeuronId> = screening.groups.iter().flat_map(|group| &group.neurons).copied().collect();
+    let all: BTreeSet<NeuronId> = screening
+        .groups
+        .iter()
+        .flat_map(|group| &group.neurons)
+        .copied()
+        .collect();
     (all.into_iter())
         .map(|neuron| {
             let budget = residuals.budget(model, neuron);
@@ -80,7 +89,7 @@ fn collapse_multiples(
     model: &dyn LanguageModel,
     store: &TrialStore,
 ) -> anyhow::Result<Vec<CollapseMultiple>> {
-    let rule = CollapseRule::new(&study.coherence);
+    let rule = CollapseRule::new(&study.coherence)?;
     let reader = Reader::new(study, model, store);
     let prompts = sweep::calibration_prompts(study);
     let longest = study.rollout.longest();
@@ -99,7 +108,10 @@ fn collapse_multiples(
                 let mut collapsed = 0;
                 for prompt in prompts {
                     let rollout = reader.read(prompt, Some((neuron.neuron, dose.dose)))?;
-                    collapsed += usize::from(rule.examine(&rollout.excerpt(prompt, longest), limit).collapsed);
+                    collapsed += usize::from(
+                        rule.examine(&rollout.excerpt(prompt, longest), limit)
+                            .collapsed,
+                    );
                 }
                 if collapsed as f64 >= study.thresholds.collapse_share * prompts.len() as f64 {
                     multiple = Some(dose.budgets);

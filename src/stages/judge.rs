@@ -44,7 +44,9 @@ pub fn judge(
         neurons.sort();
         neurons.dedup();
         for neuron in neurons {
-            judgements.curves.extend(judge.curves(predictions.calibration.of(neuron), keep)?);
+            judgements
+                .curves
+                .extend(judge.curves(predictions.calibration.of(neuron), keep)?);
         }
         judgements.detectors.push(judge.comparison());
     }
@@ -78,11 +80,19 @@ impl<'a> Reader<'a> {
     }
 
     /// The rollout of a prompt, steered or clean.
-    pub fn read(&self, prompt: &Prompt, steered: Option<(NeuronId, Dose)>) -> anyhow::Result<Found<'a>> {
+    pub fn read(
+        &self,
+        prompt: &Prompt,
+        steered: Option<(NeuronId, Dose)>,
+    ) -> anyhow::Result<Found<'a>> {
         let cell = sweep::cell(self.study, &prompt.tokens, steered);
         let key = TrialKey::of(&self.fingerprint, &cell);
-        let trial = (self.store.get(&key)?)
-            .with_context(|| format!("trial {key} of prompt `{}` is missing from the store", prompt.id))?;
+        let trial = (self.store.get(&key)?).with_context(|| {
+            format!(
+                "trial {key} of prompt `{}` is missing from the store",
+                prompt.id
+            )
+        })?;
         Ok(Found {
             trial,
             key,
@@ -100,14 +110,24 @@ impl Found<'_> {
         Excerpt {
             tokens,
             nll: &rollout.nll[..tokens.len()],
-            text: if whole { self.trial.text().to_owned() } else { self.model.decode(tokens) },
+            text: if whole {
+                self.trial.text().to_owned()
+            } else {
+                self.model.decode(tokens)
+            },
             expect: &prompt.expect,
         }
     }
 
     /// Mean measured cosθ over the steered steps; `None` for a clean rollout.
     fn mean_cosine(&self) -> Option<f64> {
-        let cosines: Vec<f64> = self.trial.rollout().cosines.iter().map(|&x| f64::from(x)).collect();
+        let cosines: Vec<f64> = self
+            .trial
+            .rollout()
+            .cosines
+            .iter()
+            .map(|&x| f64::from(x))
+            .collect();
         stats::mean(&cosines)
     }
 }
@@ -148,7 +168,11 @@ struct BehaviorJudge<'a> {
 }
 
 impl<'a> BehaviorJudge<'a> {
-    fn new(study: &'a Study, behavior: &'a Behavior, reader: &'a Reader<'a>) -> anyhow::Result<Self> {
+    fn new(
+        study: &'a Study,
+        behavior: &'a Behavior,
+        reader: &'a Reader<'a>,
+    ) -> anyhow::Result<Self> {
         let prompts = study.prompts_of(behavior);
         let rule = CollapseRule::new(&study.coherence)?;
         Ok(Self {
@@ -156,7 +180,11 @@ impl<'a> BehaviorJudge<'a> {
             oracles: (behavior.outcomes.iter())
                 .map(|outcome| outcome.oracle.compile())
                 .collect::<Result<_, _>>()?,
-            counts: rule.detectors().into_iter().map(|(detector, _)| (detector, (0, 0))).collect(),
+            counts: rule
+                .detectors()
+                .into_iter()
+                .map(|(detector, _)| (detector, (0, 0)))
+                .collect(),
             study,
             behavior,
             prompts,
@@ -167,7 +195,10 @@ impl<'a> BehaviorJudge<'a> {
         })
     }
 
-    fn baseline(&mut self, keep: &mut dyn FnMut(RolloutJudgement) -> anyhow::Result<()>) -> anyhow::Result<Baseline> {
+    fn baseline(
+        &mut self,
+        keep: &mut dyn FnMut(RolloutJudgement) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Baseline> {
         let mut horizons = self.empty();
         for prompt in self.prompts {
             let found = self.reader.read(prompt, None)?;
@@ -219,7 +250,10 @@ impl<'a> BehaviorJudge<'a> {
             self.judge_rollout(prompt, &found, &mut horizons, keep)?;
         }
         let measured = stats::mean(&cosines).with_context(|| {
-            format!("{} was never steered: `doses.window` begins after every rollout's end", neuron.neuron)
+            format!(
+                "{} was never steered: `doses.window` begins after every rollout's end",
+                neuron.neuron
+            )
         })?;
         Ok(DosePoint {
             budgets: dose.budgets,
@@ -337,7 +371,11 @@ struct Decision {
 }
 
 fn names(detectors: &[Detector]) -> String {
-    detectors.iter().map(|d| d.name()).collect::<Vec<_>>().join(", ")
+    detectors
+        .iter()
+        .map(|d| d.name())
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// All judgements of a study.

@@ -55,18 +55,27 @@ fn forecasts(
     predictors: &[FittedPredictor],
     ceilings: &[PredictedCeiling],
 ) -> Vec<Forecast> {
-    let headline = predictors.iter().position(|p| p.predictor == study.ceiling.headline);
+    let headline = predictors
+        .iter()
+        .position(|p| p.predictor == study.ceiling.headline);
     let mut forecasts = Vec::new();
     for behavior in &study.behaviors {
-        for group in screening.groups.iter().filter(|group| group.role == Role::HeldOut) {
+        for group in screening
+            .groups
+            .iter()
+            .filter(|group| group.role == Role::HeldOut)
+        {
             if !group.behaviors.contains(&behavior.name) {
                 continue;
             }
             for &neuron in &group.neurons {
-                let predicted: Vec<f64> = (ceilings.iter().filter(|ceiling| ceiling.neuron == neuron))
-                    .filter_map(|ceiling| Some(ceiling.by[headline?]?.coordinate))
-                    .collect();
-                let open = predicted.iter().any(|&ceiling| behavior.expected_trigger < ceiling);
+                let predicted: Vec<f64> =
+                    (ceilings.iter().filter(|ceiling| ceiling.neuron == neuron))
+                        .filter_map(|ceiling| Some(ceiling.by[headline?]?.coordinate))
+                        .collect();
+                let open = predicted
+                    .iter()
+                    .any(|&ceiling| behavior.expected_trigger < ceiling);
                 forecasts.push(Forecast {
                     neuron,
                     behavior: behavior.name.clone(),
@@ -90,7 +99,10 @@ fn fit(study: &Study, predictor: Predictor, calibration: &Calibration) -> Fitted
         ),
         Predictor::ParticipationRatio => match ceiling.kappa {
             Some(kappa) => (Some(kappa), "κ given in the spec".to_owned()),
-            None => (fit_kappa(calibration), format!("median κ of {branches} calibration branches")),
+            None => (
+                fit_kappa(calibration),
+                format!("median κ of {branches} calibration branches"),
+            ),
         },
     };
     FittedPredictor {

@@ -33,13 +33,25 @@ impl ResidualStream {
     /// Coherence budget `B = ‖r_L‖ / ‖v‖` of a neuron, with `‖v‖` and `c0`.
     pub fn budget(&self, model: &dyn LanguageModel, neuron: NeuronId) -> Budget {
         let layer = &self.layers[neuron.layer];
-        let write: Vec<f64> = model.write_direction(neuron).iter().map(|&x| f64::from(x)).collect();
+        let write: Vec<f64> = model
+            .write_direction(neuron)
+            .iter()
+            .map(|&x| f64::from(x))
+            .collect();
         let write_norm = write.iter().map(|x| x * x).sum::<f64>().sqrt();
-        let along: f64 = write.iter().zip(&layer.mean_direction).map(|(v, u)| v * u).sum();
+        let along: f64 = write
+            .iter()
+            .zip(&layer.mean_direction)
+            .map(|(v, u)| v * u)
+            .sum();
         Budget {
             write_norm,
             budget: crate::law::coherence_budget(layer.norm, write_norm),
-            c0: if write_norm > 0.0 { along / write_norm } else { 0.0 },
+            c0: if write_norm > 0.0 {
+                along / write_norm
+            } else {
+                0.0
+            },
         }
     }
 }
@@ -56,10 +68,16 @@ pub struct Budget {
 }
 
 /// Reads the residual stream on the study's generic prompts.
-pub fn read_residual_stream(study: &Study, model: &dyn LanguageModel) -> anyhow::Result<ResidualStream> {
+pub fn read_residual_stream(
+    study: &Study,
+    model: &dyn LanguageModel,
+) -> anyhow::Result<ResidualStream> {
     let texts = generic_texts(study, model)?;
     let sequences: Vec<Sequence<'_>> = (texts.iter())
-        .map(|(tokens, from)| Sequence { tokens, from: *from })
+        .map(|(tokens, from)| Sequence {
+            tokens,
+            from: *from,
+        })
         .collect();
     let mut layers = vec![Vec::new(); model.shape().layers];
     let probe = Probe {
@@ -81,10 +99,16 @@ pub fn read_residual_stream(study: &Study, model: &dyn LanguageModel) -> anyhow:
 }
 
 /// What is read, and the first position that counts.
-fn generic_texts(study: &Study, model: &dyn LanguageModel) -> anyhow::Result<Vec<(Vec<TokenId>, usize)>> {
+fn generic_texts(
+    study: &Study,
+    model: &dyn LanguageModel,
+) -> anyhow::Result<Vec<(Vec<TokenId>, usize)>> {
     let prompts = study.generic_prompts();
     if study.calibration.positions == CalibrationPositions::Prompt {
-        return Ok(prompts.iter().map(|prompt| (prompt.tokens.clone(), 0)).collect());
+        return Ok(prompts
+            .iter()
+            .map(|prompt| (prompt.tokens.clone(), 0))
+            .collect());
     }
     let cells: Vec<Cell<'_>> = (prompts.iter())
         .map(|prompt| Cell {
@@ -111,7 +135,10 @@ fn generic_texts(study: &Study, model: &dyn LanguageModel) -> anyhow::Result<Vec
 
 /// `residuals`: `[positions × d_model]`.
 fn summarise(residuals: &[f32], d_model: usize, statistic: Statistic) -> LayerResiduals {
-    let norms: Vec<f64> = residuals.chunks_exact(d_model).map(|r| square(r).sqrt()).collect();
+    let norms: Vec<f64> = residuals
+        .chunks_exact(d_model)
+        .map(|r| square(r).sqrt())
+        .collect();
     let mut mean_direction = vec![0.0; d_model];
     for (r, norm) in residuals.chunks_exact(d_model).zip(&norms) {
         if *norm > 0.0 {
@@ -148,12 +175,19 @@ fn leading_eigenvalue(x: &[f32], d: usize, start: &[f64]) -> f64 {
         }
         let mut next = vec![0.0; d];
         for row in x.chunks_exact(d) {
-            let along: f64 = row.iter().zip(&direction).map(|(&a, b)| f64::from(a) * b / length).sum();
+            let along: f64 = row
+                .iter()
+                .zip(&direction)
+                .map(|(&a, b)| f64::from(a) * b / length)
+                .sum();
             for (next, &a) in next.iter_mut().zip(row) {
                 *next += along * f64::from(a);
             }
         }
-        let before = std::mem::replace(&mut eigenvalue, next.iter().map(|a| a * a).sum::<f64>().sqrt());
+        let before = std::mem::replace(
+            &mut eigenvalue,
+            next.iter().map(|a| a * a).sum::<f64>().sqrt(),
+        );
         if (eigenvalue - before).abs() <= 1e-10 * eigenvalue {
             break;
         }
@@ -187,14 +221,22 @@ mod tests {
         assert!((layer.norm - 2.0).abs() < 1e-12);
         assert!((layer.leading_share - 9.0 / 14.0).abs() < 1e-9);
         assert!((layer.participation_ratio - 196.0 / 98.0).abs() < 1e-9);
-        assert!(layer.mean_direction.iter().all(|u| (u - 1.0 / 3.0).abs() < 1e-12));
+        assert!(
+            layer
+                .mean_direction
+                .iter()
+                .all(|u| (u - 1.0 / 3.0).abs() < 1e-12)
+        );
     }
 
     #[test]
     fn rank_one_has_one_direction() {
         let x = [1.0, 2.0, 2.0, 4.0, -1.5, -3.0];
         let layer = summarise(&x, 2, Statistic::Median);
-        assert!((layer.leading_share - 1.0).abs() < 1e-9 && (layer.participation_ratio - 1.0).abs() < 1e-6);
+        assert!(
+            (layer.leading_share - 1.0).abs() < 1e-9
+                && (layer.participation_ratio - 1.0).abs() < 1e-6
+        );
         assert!((layer.norm - 1.5 * 5f64.sqrt()).abs() < 1e-6);
     }
 }

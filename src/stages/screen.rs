@@ -35,7 +35,8 @@ pub fn screen(
             Selection::Fixed(neurons) => neurons.clone(),
             Selection::Screen { .. } => {
                 let result = run_screen(study, group, &taken, residuals, model)?;
-                let mut neurons: Vec<_> = result.chosen.iter().map(|scored| scored.neuron).collect();
+                let mut neurons: Vec<_> =
+                    result.chosen.iter().map(|scored| scored.neuron).collect();
                 neurons.sort();
                 taken.extend(&neurons);
                 screening.screens.push(result);
@@ -60,19 +61,37 @@ fn run_screen(
     residuals: &ResidualStream,
     model: &dyn LanguageModel,
 ) -> anyhow::Result<ScreenResult> {
-    let Selection::Screen { behavior, score, top, per_layer, layers } = &group.selection else {
+    let Selection::Screen {
+        behavior,
+        score,
+        top,
+        per_layer,
+        layers,
+    } = &group.selection
+    else {
         anyhow::bail!("the group `{}` has no screen", group.name);
     };
     let free: Vec<NeuronId> = (layers.iter())
         .flat_map(|&layer| (0..model.shape().d_ff).map(move |index| NeuronId { layer, index }))
         .filter(|neuron| !taken.contains(neuron))
         .collect();
-    let mut scored = score_neurons(study, study.behavior(behavior), *score, &free, residuals, model)?;
+    let mut scored = score_neurons(
+        study,
+        study.behavior(behavior),
+        *score,
+        &free,
+        residuals,
+        model,
+    )?;
     scored.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.neuron.cmp(&b.neuron)));
     let mut of_layer = vec![0; model.shape().layers];
     let mut chosen = Vec::new();
     for candidate in &scored {
-        let count = if *per_layer { &mut of_layer[candidate.neuron.layer] } else { &mut of_layer[0] };
+        let count = if *per_layer {
+            &mut of_layer[candidate.neuron.layer]
+        } else {
+            &mut of_layer[0]
+        };
         if *count < *top {
             *count += 1;
             chosen.push(candidate.clone());
@@ -98,13 +117,20 @@ fn score_neurons(
     if score == ScreenScore::OneStepPush {
         return one_step_push(study, behavior, neurons, residuals, model);
     }
-    let contrast = (behavior.contrast.as_ref())
-        .ok_or_else(|| anyhow::anyhow!("the behaviour `{}` has no contrast to screen", behavior.name))?;
+    let contrast = (behavior.contrast.as_ref()).ok_or_else(|| {
+        anyhow::anyhow!(
+            "the behaviour `{}` has no contrast to screen",
+            behavior.name
+        )
+    })?;
     let changes = activation_changes(contrast, model)?;
     let axis = readout_axis(behavior, model);
     Ok((neurons.iter())
         .map(|&neuron| {
-            let of_pairs: Vec<f64> = changes.iter().map(|pair| pair.at(neuron, model.shape().d_ff)).collect();
+            let of_pairs: Vec<f64> = changes
+                .iter()
+                .map(|pair| pair.at(neuron, model.shape().d_ff))
+                .collect();
             let mean = of_pairs.iter().sum::<f64>() / of_pairs.len() as f64;
             let square = of_pairs.iter().map(|x| x * x).sum::<f64>() / of_pairs.len() as f64;
             let direct = dot(&axis, &model.write_direction(neuron));
@@ -125,7 +151,11 @@ fn scored(neuron: NeuronId, score: f64, direction: f64) -> Scored {
         neuron,
         // A neuron without a write direction has no budget to divide by; it moves nothing.
         score: if score.is_finite() { score } else { 0.0 },
-        sign: if direction < 0.0 { Sign::Negative } else { Sign::Positive },
+        sign: if direction < 0.0 {
+            Sign::Negative
+        } else {
+            Sign::Positive
+        },
     }
 }
 
@@ -139,19 +169,33 @@ impl ActivationChange {
 }
 
 /// Two forward passes per pair, read at the last token.
-fn activation_changes(contrast: &Contrast, model: &dyn LanguageModel) -> anyhow::Result<Vec<ActivationChange>> {
+fn activation_changes(
+    contrast: &Contrast,
+    model: &dyn LanguageModel,
+) -> anyhow::Result<Vec<ActivationChange>> {
     let last = |tokens: &[TokenId]| tokens.len() - 1;
     let sequences: Vec<Sequence<'_>> = (contrast.original.iter().chain(&contrast.perturbed))
-        .map(|tokens| Sequence { tokens, from: last(tokens) })
+        .map(|tokens| Sequence {
+            tokens,
+            from: last(tokens),
+        })
         .collect();
     let mut activations = Vec::new();
     let probe = Probe {
         activations: true,
         ..Probe::default()
     };
-    model.observe(&sequences, probe, &mut |_, Observed { activations: layers, .. }| {
-        activations.push(layers.concat());
-    })?;
+    model.observe(
+        &sequences,
+        probe,
+        &mut |_,
+              Observed {
+                  activations: layers,
+                  ..
+              }| {
+            activations.push(layers.concat());
+        },
+    )?;
     let (original, perturbed) = activations.split_at(contrast.original.len());
     Ok((original.iter().zip(perturbed))
         .map(|(a, b)| ActivationChange(b.iter().zip(a).map(|(b, a)| b - a).collect()))
@@ -161,7 +205,10 @@ fn activation_changes(contrast: &Contrast, model: &dyn LanguageModel) -> anyhow:
 /// `d = mean W_U[targets] − mean W_U[controls]` (arXiv 2604.27401), `[d_model]`.
 fn readout_axis(behavior: &Behavior, model: &dyn LanguageModel) -> Vec<f32> {
     let mut axis = vec![0.0; model.shape().d_model];
-    for (tokens, sign) in [(&behavior.target_tokens, 1.0), (&behavior.control_tokens, -1.0)] {
+    for (tokens, sign) in [
+        (&behavior.target_tokens, 1.0),
+        (&behavior.control_tokens, -1.0),
+    ] {
         for &token in tokens {
             for (sum, x) in axis.iter_mut().zip(model.readout_direction(token)) {
                 *sum += sign * x / tokens.len() as f32;
@@ -172,7 +219,10 @@ fn readout_axis(behavior: &Behavior, model: &dyn LanguageModel) -> Vec<f32> {
 }
 
 fn dot(a: &[f32], b: &[f32]) -> f64 {
-    a.iter().zip(b).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum()
+    a.iter()
+        .zip(b)
+        .map(|(&x, &y)| f64::from(x) * f64::from(y))
+        .sum()
 }
 
 /// One steered forward step per sign, read where the contrast is decided when the behaviour has one.
@@ -187,7 +237,11 @@ fn one_step_push(
     const PROMPTS: usize = 6;
     let prompts: Vec<&[TokenId]> = match &behavior.contrast {
         Some(contrast) => contrast.original.iter().map(Vec::as_slice).collect(),
-        None => study.prompts_of(behavior).iter().map(|prompt| &prompt.tokens[..]).collect(),
+        None => study
+            .prompts_of(behavior)
+            .iter()
+            .map(|prompt| &prompt.tokens[..])
+            .collect(),
     };
     let prompts = &prompts[..prompts.len().min(PROMPTS)];
     let cell = |prompt, steering| Cell {
@@ -199,7 +253,11 @@ fn one_step_push(
     };
     let difference = |logits: &[f32]| {
         let mean = |tokens: &[TokenId]| {
-            tokens.iter().map(|&t| f64::from(logits[t as usize])).sum::<f64>() / tokens.len().max(1) as f64
+            tokens
+                .iter()
+                .map(|&t| f64::from(logits[t as usize]))
+                .sum::<f64>()
+                / tokens.len().max(1) as f64
         };
         mean(&behavior.target_tokens) - mean(&behavior.control_tokens)
     };
@@ -214,12 +272,15 @@ fn one_step_push(
         for sign in signs {
             let dose = Dose((sign.factor() * study.calibration.push * budget) as f32);
             for prompt in prompts {
-                cells.push(cell(prompt, dose.0.is_finite().then_some(Steering {
-                    neuron,
-                    dose,
-                    apply: Apply::Generation,
-                    window: None,
-                })));
+                cells.push(cell(
+                    prompt,
+                    dose.0.is_finite().then_some(Steering {
+                        neuron,
+                        dose,
+                        apply: Apply::Generation,
+                        window: None,
+                    }),
+                ));
             }
         }
     }
@@ -232,7 +293,11 @@ fn one_step_push(
             let (up, down) = change.split_at(prompts.len());
             let mean = |x: &[f64]| x.iter().sum::<f64>() / x.len() as f64;
             let (up, down) = (mean(up), mean(down));
-            scored(neuron, up.max(down).max(0.0), if up >= down { 1.0 } else { -1.0 })
+            scored(
+                neuron,
+                up.max(down).max(0.0),
+                if up >= down { 1.0 } else { -1.0 },
+            )
         })
         .collect())
 }

@@ -31,7 +31,13 @@ pub struct GridDose {
 /// The doses of one neuron: branches in the order of the study, magnitudes increasing.
 pub fn grid(study: &Study, neuron: &NeuronCalibration) -> Vec<GridDose> {
     (study.doses.signs.iter())
-        .flat_map(|&sign| study.doses.magnitudes.iter().map(move |&magnitude| (sign, magnitude)))
+        .flat_map(|&sign| {
+            study
+                .doses
+                .magnitudes
+                .iter()
+                .map(move |&magnitude| (sign, magnitude))
+        })
         .map(|(sign, magnitude)| {
             let budgets = match study.doses.unit {
                 DoseUnit::Budget => magnitude,
@@ -41,14 +47,19 @@ pub fn grid(study: &Study, neuron: &NeuronCalibration) -> Vec<GridDose> {
                 sign,
                 budgets,
                 dose: Dose((sign.factor() * budgets * neuron.budget) as f32),
-                law_coordinate: sign.factor() * law::control_coordinate(sign.factor() * budgets, neuron.c0),
+                law_coordinate: sign.factor()
+                    * law::control_coordinate(sign.factor() * budgets, neuron.c0),
             }
         })
         .collect()
 }
 
 /// A rollout of the study: the cell of a prompt, steered or clean.
-pub fn cell<'a>(study: &Study, prompt: &'a [TokenId], steered: Option<(NeuronId, Dose)>) -> Cell<'a> {
+pub fn cell<'a>(
+    study: &Study,
+    prompt: &'a [TokenId],
+    steered: Option<(NeuronId, Dose)>,
+) -> Cell<'a> {
     let steering = steered.map(|(neuron, dose)| Steering {
         neuron,
         dose,
@@ -89,7 +100,10 @@ impl<'a> TrialPlan<'a> {
         for behavior in &study.behaviors {
             let prompts = study.prompts_of(behavior);
             plan.add_clean(study, prompts);
-            for group in groups.iter().filter(|group| group.behaviors.contains(&behavior.name)) {
+            for group in groups
+                .iter()
+                .filter(|group| group.behaviors.contains(&behavior.name))
+            {
                 plan.add_group(study, group, neurons, prompts);
             }
         }
@@ -124,11 +138,21 @@ impl<'a> TrialPlan<'a> {
         }
     }
 
-    fn add_group(&mut self, study: &Study, group: &Group, neurons: &[NeuronCalibration], prompts: &'a [Prompt]) {
+    fn add_group(
+        &mut self,
+        study: &Study,
+        group: &Group,
+        neurons: &[NeuronCalibration],
+        prompts: &'a [Prompt],
+    ) {
         for neuron in neurons.iter().filter(|n| group.neurons.contains(&n.neuron)) {
             for dose in grid(study, neuron) {
                 for prompt in prompts {
-                    self.add(cell(study, &prompt.tokens, Some((neuron.neuron, dose.dose))));
+                    self.add(cell(
+                        study,
+                        &prompt.tokens,
+                        Some((neuron.neuron, dose.dose)),
+                    ));
                 }
             }
         }
@@ -154,7 +178,11 @@ pub fn sweep(
     listener: &mut dyn Listener,
 ) -> anyhow::Result<usize> {
     let predictions = sealed.predictions();
-    let plan = TrialPlan::sweep(study, &predictions.screening.groups, &predictions.calibration.neurons);
+    let plan = TrialPlan::sweep(
+        study,
+        &predictions.screening.groups,
+        &predictions.calibration.neurons,
+    );
     run_missing(&plan, model, store, listener)
 }
 
@@ -166,7 +194,10 @@ pub fn run_missing(
     listener: &mut dyn Listener,
 ) -> anyhow::Result<usize> {
     let known = store.keys()?;
-    let missing: Vec<(&TrialKey, &Cell<'_>)> = plan.iter().filter(|(key, _)| !known.contains(*key)).collect();
+    let missing: Vec<(&TrialKey, &Cell<'_>)> = plan
+        .iter()
+        .filter(|(key, _)| !known.contains(*key))
+        .collect();
     listener.on(&Event::Trials {
         planned: plan.len(),
         stored: plan.len() - missing.len(),

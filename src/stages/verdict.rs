@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 use super::judge::{Curve, DosePoint, Judgements};
 use super::predict::{Forecast, SealedPredictions};
 use super::screen::Group;
+use crate::model::Shape;
 use crate::spec::ceiling::{Coordinate, Predictor};
 use crate::spec::neurons::Role;
 use crate::stats::{self, Interval};
 use crate::study::Study;
 use crate::units::{Horizon, NeuronId, Sign};
-use crate::model::Shape;
 
 /// Draws triggers, ceilings and windows from the curves, and scores the sealed predictions.
 pub fn verdict(study: &Study, sealed: &SealedPredictions, judgements: &Judgements) -> Verdicts {
@@ -46,7 +46,9 @@ pub fn verdict(study: &Study, sealed: &SealedPredictions, judgements: &Judgement
 
 fn role(groups: &[Group], behavior: &str, neuron: NeuronId) -> Role {
     (groups.iter())
-        .find(|group| group.behaviors.iter().any(|b| b == behavior) && group.neurons.contains(&neuron))
+        .find(|group| {
+            group.behaviors.iter().any(|b| b == behavior) && group.neurons.contains(&neuron)
+        })
         .map_or(Role::Control, |group| group.role)
 }
 
@@ -55,12 +57,18 @@ fn either_open(branches: &[BranchVerdict]) -> Option<bool> {
     if branches.iter().any(|branch| branch.window == Window::Open) {
         return Some(true);
     }
-    let censored = branches.iter().any(|branch| matches!(branch.window, Window::Censored { .. }));
+    let censored = branches
+        .iter()
+        .any(|branch| matches!(branch.window, Window::Censored { .. }));
     (!censored).then_some(false)
 }
 
 fn branch_verdict(study: &Study, shape: &Shape, curve: &Curve) -> BranchVerdict {
-    let branch = Branch { study, shape, curve };
+    let branch = Branch {
+        study,
+        shape,
+        curve,
+    };
     let horizons = &study.rollout.horizons;
     let triggers: Vec<Option<usize>> = (0..horizons.len()).map(|h| branch.trigger(h)).collect();
     let ceiling = branch.ceiling(horizons.len() - 1);
@@ -90,17 +98,24 @@ struct Branch<'a> {
 impl Branch<'_> {
     /// The first dose at which enough prompts have flipped without collapse.
     fn trigger(&self, horizon: usize) -> Option<usize> {
-        self.first(self.study.thresholds.flip_share, |point| point.horizons[horizon].flipped)
+        self.first(self.study.thresholds.flip_share, |point| {
+            point.horizons[horizon].flipped
+        })
     }
 
     /// The first dose at which enough rollouts have collapsed.
     fn ceiling(&self, horizon: usize) -> Option<usize> {
-        self.first(self.study.thresholds.collapse_share, |point| point.horizons[horizon].collapsed)
+        self.first(self.study.thresholds.collapse_share, |point| {
+            point.horizons[horizon].collapsed
+        })
     }
 
     fn first(&self, share: f64, count: impl Fn(&DosePoint) -> usize) -> Option<usize> {
         let needed = share * self.curve.prompts as f64;
-        self.curve.points.iter().position(|point| count(point) as f64 >= needed)
+        self.curve
+            .points
+            .iter()
+            .position(|point| count(point) as f64 >= needed)
     }
 
     fn threshold(&self, dose: Option<usize>) -> Threshold {
@@ -114,11 +129,17 @@ impl Branch<'_> {
         match dose {
             Some(i) => {
                 let (budgets, coordinate) = at(&self.curve.points[i]);
-                Threshold::At { budgets, coordinate }
+                Threshold::At {
+                    budgets,
+                    coordinate,
+                }
             }
             None => {
                 let (budgets, coordinate) = at(self.largest());
-                Threshold::Above { budgets, coordinate }
+                Threshold::Above {
+                    budgets,
+                    coordinate,
+                }
             }
         }
     }
@@ -167,7 +188,13 @@ impl Branch<'_> {
             number(last.budgets),
             best_flip(&self.curve.points, horizon),
             self.curve.prompts,
-            self.curve.points.iter().filter_map(|p| p.horizons.last()).map(|h| h.collapsed).max().unwrap_or(0),
+            self.curve
+                .points
+                .iter()
+                .filter_map(|p| p.horizons.last())
+                .map(|h| h.collapsed)
+                .max()
+                .unwrap_or(0),
         );
         if shortfall > self.study.reasons.cap_shortfall {
             let evidence = format!(
@@ -184,24 +211,43 @@ impl Branch<'_> {
 }
 
 fn best_flip(points: &[DosePoint], horizon: usize) -> usize {
-    points.iter().map(|point| point.horizons[horizon].flipped).max().unwrap_or(0)
+    points
+        .iter()
+        .map(|point| point.horizons[horizon].flipped)
+        .max()
+        .unwrap_or(0)
 }
 
 /// Three significant digits, for evidence in words.
 fn number(x: f64) -> String {
-    let digits = if x >= 100.0 { 0 } else if x >= 10.0 { 1 } else { 2 };
+    let digits = if x >= 100.0 {
+        0
+    } else if x >= 10.0 {
+        1
+    } else {
+        2
+    };
     format!("{x:.digits$}")
 }
 
-fn scoreboard(study: &Study, shape: &Shape, sealed: &SealedPredictions, neurons: &[NeuronVerdict]) -> Scoreboard {
-    let held_out: Vec<&NeuronVerdict> = neurons.iter().filter(|n| n.role == Role::HeldOut).collect();
+fn scoreboard(
+    study: &Study,
+    shape: &Shape,
+    sealed: &SealedPredictions,
+    neurons: &[NeuronVerdict],
+) -> Scoreboard {
+    let held_out: Vec<&NeuronVerdict> =
+        neurons.iter().filter(|n| n.role == Role::HeldOut).collect();
     let ceilings = (study.ceiling.predictors.iter().enumerate())
         .map(|(i, &predictor)| ceiling_score(study, shape, sealed, &held_out, i, predictor))
         .collect();
     let forecasts = &sealed.predictions().forecasts;
     let mut scores: Vec<ForecastScore> = (study.behaviors.iter())
         .map(|behavior| {
-            let of_behavior: Vec<&Forecast> = forecasts.iter().filter(|f| f.behavior == behavior.name).collect();
+            let of_behavior: Vec<&Forecast> = forecasts
+                .iter()
+                .filter(|f| f.behavior == behavior.name)
+                .collect();
             forecast_score(study, &behavior.name, &of_behavior, &held_out)
         })
         .collect();
@@ -222,15 +268,26 @@ fn ceiling_score(
     predictor: Predictor,
 ) -> CeilingScore {
     let predicted: BTreeMap<(NeuronId, Sign), f64> = (sealed.predictions().ceilings.iter())
-        .filter_map(|ceiling| Some(((ceiling.neuron, ceiling.sign), ceiling.by[place]?.coordinate)))
+        .filter_map(|ceiling| {
+            Some((
+                (ceiling.neuron, ceiling.sign),
+                ceiling.by[place]?.coordinate,
+            ))
+        })
         .collect();
     let mut errors: BTreeMap<NeuronId, Vec<f64>> = BTreeMap::new();
     let mut censored = 0;
     for verdict in held_out {
         for branch in &verdict.branches {
-            match (branch.ceiling, predicted.get(&(verdict.neuron, branch.sign))) {
+            match (
+                branch.ceiling,
+                predicted.get(&(verdict.neuron, branch.sign)),
+            ) {
                 (Threshold::At { coordinate, .. }, Some(predicted)) => {
-                    errors.entry(verdict.neuron).or_default().push((predicted - coordinate).abs());
+                    errors
+                        .entry(verdict.neuron)
+                        .or_default()
+                        .push((predicted - coordinate).abs());
                 }
                 (Threshold::Above { .. }, _) => censored += 1,
                 (_, None) => {}
@@ -242,24 +299,40 @@ fn ceiling_score(
     CeilingScore {
         predictor,
         overall: error_estimate(study, errors.values()),
-        bulk: error_estimate(study, errors.iter().filter(|(n, _)| bulk(n)).map(|(_, e)| e)),
+        bulk: error_estimate(
+            study,
+            errors.iter().filter(|(n, _)| bulk(n)).map(|(_, e)| e),
+        ),
         censored,
     }
 }
 
 /// `errors`: the absolute errors of each neuron.
-fn error_estimate<'a>(study: &Study, errors: impl Iterator<Item = &'a Vec<f64>>) -> Option<ErrorEstimate> {
+fn error_estimate<'a>(
+    study: &Study,
+    errors: impl Iterator<Item = &'a Vec<f64>>,
+) -> Option<ErrorEstimate> {
     let clusters: Vec<Vec<f64>> = errors.cloned().collect();
     let all = clusters.concat();
     Some(ErrorEstimate {
         mean_absolute_error: stats::mean(&all)?,
-        interval: stats::cluster_bootstrap(&clusters, stats::mean, study.thresholds.confidence, study.seed)?,
+        interval: stats::cluster_bootstrap(
+            &clusters,
+            stats::mean,
+            study.thresholds.confidence,
+            study.seed,
+        )?,
         branches: all.len(),
         neurons: clusters.len(),
     })
 }
 
-fn forecast_score(study: &Study, name: &str, forecasts: &[&Forecast], held_out: &[&NeuronVerdict]) -> ForecastScore {
+fn forecast_score(
+    study: &Study,
+    name: &str,
+    forecasts: &[&Forecast],
+    held_out: &[&NeuronVerdict],
+) -> ForecastScore {
     let measured: BTreeMap<(&str, NeuronId), Option<bool>> = (held_out.iter())
         .map(|verdict| ((&verdict.behavior[..], verdict.neuron), verdict.open))
         .collect();
@@ -271,7 +344,10 @@ fn forecast_score(study: &Study, name: &str, forecasts: &[&Forecast], held_out: 
         })
         .collect();
     let scored = pairs.len();
-    let right = pairs.iter().filter(|(_, forecast, found)| forecast == found).count();
+    let right = pairs
+        .iter()
+        .filter(|(_, forecast, found)| forecast == found)
+        .count();
     let open = pairs.iter().filter(|(_, _, found)| *found).count();
     ForecastScore {
         behavior: name.to_owned(),

@@ -60,7 +60,10 @@ struct ExpectedSteering {
 impl ExpectedSteering {
     fn steering(&self) -> Steering {
         Steering {
-            neuron: NeuronId { layer: self.layer, index: self.index },
+            neuron: NeuronId {
+                layer: self.layer,
+                index: self.index,
+            },
             dose: Dose(self.dose),
             apply: self.apply,
             window: self.window,
@@ -68,7 +71,8 @@ impl ExpectedSteering {
     }
 
     fn is_steered(&self, step: usize) -> bool {
-        self.window.is_none_or(|window| (window.from..window.to).contains(&step))
+        self.window
+            .is_none_or(|window| (window.from..window.to).contains(&step))
     }
 }
 
@@ -81,17 +85,26 @@ fn stories260k() {
 
 #[test]
 fn tiny_gqa_bias() {
-    hold("tiny-gqa-bias", &ours("tests/reference/models/tiny-gqa-bias"));
+    hold(
+        "tiny-gqa-bias",
+        &ours("tests/reference/models/tiny-gqa-bias"),
+    );
 }
 
 #[test]
 fn tiny_llama3_rope() {
-    hold("tiny-llama3-rope", &ours("tests/reference/models/tiny-llama3-rope"));
+    hold(
+        "tiny-llama3-rope",
+        &ours("tests/reference/models/tiny-llama3-rope"),
+    );
 }
 
 #[test]
 fn tiny_bf16_sharded() {
-    hold("tiny-bf16-sharded", &ours("tests/reference/models/tiny-bf16-sharded"));
+    hold(
+        "tiny-bf16-sharded",
+        &ours("tests/reference/models/tiny-bf16-sharded"),
+    );
 }
 
 fn ours(path: &str) -> PathBuf {
@@ -103,8 +116,16 @@ fn hold(name: &str, folder: &Path) {
     let reference: Reference = serde_json::from_str(&text).unwrap();
     let header = ModelHeader::read(folder).unwrap();
     // The index says where tensors lie, not what they are.
-    for (file, hash) in reference.files.iter().filter(|(file, _)| !file.ends_with(".index.json")) {
-        assert_eq!(header.files.get(file), Some(hash), "{file} is not the file that the reference was made from");
+    for (file, hash) in reference
+        .files
+        .iter()
+        .filter(|(file, _)| !file.ends_with(".index.json"))
+    {
+        assert_eq!(
+            header.files.get(file),
+            Some(hash),
+            "{file} is not the file that the reference was made from"
+        );
     }
     let model = Transformer::load(header, 2).unwrap();
     for prompt in &reference.prompts {
@@ -114,19 +135,37 @@ fn hold(name: &str, folder: &Path) {
 }
 
 fn hold_prompt(model: &Transformer, prompt: &Prompt, indices: &[usize]) {
-    let probe = Probe { residuals: true, activations: true, logits: true };
-    let sequence = Sequence { tokens: &prompt.tokens, from: 0 };
+    let probe = Probe {
+        residuals: true,
+        activations: true,
+        logits: true,
+    };
+    let sequence = Sequence {
+        tokens: &prompt.tokens,
+        from: 0,
+    };
     let mut seen = Observed::default();
-    model.observe(&[sequence], probe, &mut |_, observed| seen = observed).unwrap();
+    model
+        .observe(&[sequence], probe, &mut |_, observed| seen = observed)
+        .unwrap();
     let shape = model.shape();
     let last = prompt.tokens.len() - 1;
     close(&seen.logits[last * shape.vocab..], &prompt.logits, "logits");
     for (position, logits) in prompt.all_logits.iter().flatten().enumerate() {
-        close(&seen.logits[position * shape.vocab..][..shape.vocab], logits, "logits");
+        close(
+            &seen.logits[position * shape.vocab..][..shape.vocab],
+            logits,
+            "logits",
+        );
     }
     for layer in 0..shape.layers {
         let norms: Vec<f32> = (seen.residuals[layer].chunks_exact(shape.d_model))
-            .map(|r| r.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt() as f32)
+            .map(|r| {
+                r.iter()
+                    .map(|&x| f64::from(x) * f64::from(x))
+                    .sum::<f64>()
+                    .sqrt() as f32
+            })
             .collect();
         close(&norms, &prompt.residual_norms[layer], "residual norms");
         let activations: Vec<f32> = (indices.iter())
@@ -138,16 +177,29 @@ fn hold_prompt(model: &Transformer, prompt: &Prompt, indices: &[usize]) {
 
 fn close(ours: &[f32], theirs: &[f32], what: &str) {
     assert_eq!(ours.len(), theirs.len(), "{what}");
-    let (low, high) = theirs.iter().fold((f32::MAX, f32::MIN), |(l, h), &x| (l.min(x), h.max(x)));
+    let (low, high) = theirs
+        .iter()
+        .fold((f32::MAX, f32::MIN), |(l, h), &x| (l.min(x), h.max(x)));
     let scale = (high - low).max(high.abs()).max(low.abs());
-    let worst = ours.iter().zip(theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-    assert!(worst <= TOLERANCE * scale, "{what} differ by {worst}, of a scale of {scale}");
+    let worst = ours
+        .iter()
+        .zip(theirs)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, f32::max);
+    assert!(
+        worst <= TOLERANCE * scale,
+        "{what} differ by {worst}, of a scale of {scale}"
+    );
 }
 
 fn hold_rollouts(model: &Transformer, reference: &Reference) {
     let cells: Vec<Cell<'_>> = (reference.rollouts.iter())
         .map(|expected| {
-            let prompt = reference.prompts.iter().find(|p| p.name == expected.prompt).unwrap();
+            let prompt = reference
+                .prompts
+                .iter()
+                .find(|p| p.name == expected.prompt)
+                .unwrap();
             Cell {
                 prompt: &prompt.tokens,
                 steering: expected.steering.as_ref().map(ExpectedSteering::steering),
@@ -164,7 +216,12 @@ fn hold_rollouts(model: &Transformer, reference: &Reference) {
             Ok(())
         })
         .unwrap();
-    for (i, (ours, theirs)) in rollouts.iter().flatten().zip(&reference.rollouts).enumerate() {
+    for (i, (ours, theirs)) in rollouts
+        .iter()
+        .flatten()
+        .zip(&reference.rollouts)
+        .enumerate()
+    {
         let label = format!(
             "rollout {i} (smallest margin {} at step {})",
             theirs.min_margin, theirs.min_margin_step
@@ -175,12 +232,27 @@ fn hold_rollouts(model: &Transformer, reference: &Reference) {
         let differ = |ours: &[f32], theirs: &[f32]| {
             ours.len() != theirs.len() || ours.iter().zip(theirs).any(|(a, b)| far(a, b))
         };
-        assert!(!differ(&ours.nll, &theirs.nll), "{label}: {:?} {:?}", ours.nll, theirs.nll);
+        assert!(
+            !differ(&ours.nll, &theirs.nll),
+            "{label}: {:?} {:?}",
+            ours.nll,
+            theirs.nll
+        );
         let steered: Vec<f32> = (theirs.cosines.iter().enumerate())
-            .filter(|(step, _)| theirs.steering.as_ref().is_some_and(|s| s.is_steered(*step)))
+            .filter(|(step, _)| {
+                theirs
+                    .steering
+                    .as_ref()
+                    .is_some_and(|s| s.is_steered(*step))
+            })
             .map(|(_, cosine)| *cosine)
             .collect();
-        assert!(!differ(&ours.cosines, &steered), "{label}: {:?} {:?}", ours.cosines, steered);
+        assert!(
+            !differ(&ours.cosines, &steered),
+            "{label}: {:?} {:?}",
+            ours.cosines,
+            steered
+        );
     }
     assert_eq!(rollouts.iter().flatten().count(), reference.rollouts.len());
 }
