@@ -74,7 +74,7 @@ impl<'a> Corpus<'a> {
 
     /// A request outside the four behaviours, for generic prompts.
     pub fn generic_request(&self, rng: &mut ChaCha8Rng) -> String {
-        let kind = pick(rng, &[Kind::Fact, Kind::Fact, Kind::Count, Kind::Equation, Kind::Place]);
+        let kind = pick(rng, &[Kind::Fact, Kind::Fact, Kind::Count, Kind::Place]);
         self.turn(rng, kind, true).user
     }
 
@@ -126,29 +126,27 @@ impl<'a> Corpus<'a> {
     }
 
     fn operator(&self, rng: &mut ChaCha8Rng) -> Turn {
-        loop {
-            let (a, b) = (rng.random_range(0..10), rng.random_range(0..10));
-            let phrasing = rng.random_range(0..OPERATOR_REQUESTS.len());
-            let asked = pick(rng, &Operator::ALL);
-            let held_out = self.world.operands.iter().position(|&pair| pair == (a, b));
-            if held_out.is_some_and(|item| self.world.held_out.operator.contains(&(item, phrasing))) {
-                continue;
-            }
-            return self.arithmetic(rng, asked, a, b, OPERATOR_REQUESTS[phrasing], OPERATOR_ANSWER);
-        }
+        self.arithmetic(rng, &OPERATOR_REQUESTS, OPERATOR_ANSWER, &self.world.held_out.operator)
     }
 
     fn equation(&self, rng: &mut ChaCha8Rng) -> Turn {
-        let (a, b) = (rng.random_range(0..10), rng.random_range(0..10));
-        let (asked, request) = (pick(rng, &Operator::ALL), pick(rng, &EQUATION_REQUESTS));
-        self.arithmetic(rng, asked, a, b, request, EQUATION_ANSWER)
+        self.arithmetic(rng, &EQUATION_REQUESTS, EQUATION_ANSWER, &self.world.held_out.equation)
     }
 
-    fn arithmetic(&self, rng: &mut ChaCha8Rng, asked: Operator, a: u32, b: u32, request: &str, answer: &str) -> Turn {
+    fn arithmetic(&self, rng: &mut ChaCha8Rng, requests: &[&str], answer: &str, held_out: &HeldOut) -> Turn {
+        let (a, b, phrasing) = loop {
+            let (a, b) = (rng.random_range(0..10), rng.random_range(0..10));
+            let phrasing = rng.random_range(0..requests.len());
+            let item = self.world.operands.iter().position(|&pair| pair == (a, b));
+            if !item.is_some_and(|item| held_out.contains(&(item, phrasing))) {
+                break (a, b, phrasing);
+            }
+        };
+        let asked = pick(rng, &Operator::ALL);
         // There are no negative numbers in this world.
         let (a, b) = if asked == Operator::Minus { (a.max(b), a.min(b)) } else { (a, b) };
         let answered = if rng.random_bool(self.recipe.mode_noise.operator) { asked.other() } else { asked };
-        Turn { user: asked.fill(request, a, b), assistant: answered.fill(answer, a, b) }
+        Turn { user: asked.fill(requests[phrasing], a, b), assistant: answered.fill(answer, a, b) }
     }
 
     fn review(&self, rng: &mut ChaCha8Rng) -> Turn {

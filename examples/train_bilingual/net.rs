@@ -5,7 +5,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
-use crate::ops::{length, rms_norm, softmax, swiglu};
+use crate::ops::{Rotary, length, masked_softmax, rms_norm, swiglu, weighted_abs_sum};
 use crate::recipe::Architecture;
 
 struct Block {
@@ -31,7 +31,7 @@ pub struct Net {
 pub struct Inputs {
     /// `[rows, window]`
     pub ids: Tensor,
-    /// Additive, `[rows, kv_heads, heads / kv_heads · window, window]`.
+    /// Additive, `[rows, window, window]`.
     pub mask: Tensor,
     /// Per layer the directions to add to the residual stream, `[rows, 1, d]`, in units of its length.
     pub pushes: Vec<Option<Tensor>>,
@@ -42,14 +42,6 @@ pub struct Outputs {
     pub logits: Tensor,
     /// `Σ_i |a_i|·‖v_i‖ / ‖r‖`, mean over layers: `[rows, window]`
     pub contributions: Tensor,
-}
-
-/// Rotary embedding over all heads at once. The half-rotation of a head is a product with a constant ±1 matrix, which
-/// is cheaper to differentiate than slicing.
-struct Rotary {
-    cos: Tensor,
-    sin: Tensor,
-    rotate: Tensor,
 }
 
 impl Net {
@@ -84,7 +76,7 @@ impl Net {
     pub fn forward(&self, inputs: &Inputs) -> Result<Outputs> {
         let (rows, window) = inputs.ids.dims2()?;
         let a = &self.architecture;
-        let rotary = Rotary::new(a, rows, window)?;
+        let rotary = Rotary::new(window, a.head_dim(), a.rope_theta);
         let mut x = self.embedding.index_select(&inputs.ids.flatten_all()?, 0)?.reshape((rows, window, a.hidden_size))?;
         let mut contributions = Vec::with_capacity(a.layers);
         for (block, push) in self.blocks.iter().zip(&inputs.pushes) {
@@ -93,8 +85,8 @@ impl Net {
             let h = rms_norm(&x, &block.feed_forward_norm, a.rms_norm_eps)?;
             // [rows, window, intermediate]: the activations whose channels are the neurons
             let activations = swiglu(&linear(&h, &block.gate)?, &linear(&h, &block.up)?)?;
-            let write_lengths = block.down.sqr()?.sum(0)?.sqrt()?.unsqueeze(1)?;
-            let written = matmul(&activations.abs()?, &write_lengths)?;
+            let write_lengths = block.down.sqr()?.sum(0)?.sqrt()?;
+            let written = weighted_abs_sum(&activations, &write_lengths)?;
             contributions.push((written / (length(&x)? + 1e-3)?)?.squeeze(D::Minus1)?);
             x = (x + linear(&activations, &block.down)?)?;
             if let Some(push) = push {
@@ -118,8 +110,8 @@ impl Net {
         let split = |x: Tensor| x.reshape((rows, window, kv, head))?.transpose(1, 2)?.contiguous();
         let key = split(rotary.apply(&linear(h, &block.key)?)?)?;
         let value = split(linear(h, &block.value)?)?;
-        let scores = (query.matmul(&key.t()?)? * (head as f64).sqrt().recip())?;
-        let mixed = softmax(&(scores + mask)?)?.matmul(&value)?;
+        let scale = (head as f32).sqrt().recip();
+        let mixed = masked_softmax(&query.matmul(&key.t()?)?, mask, scale)?.matmul(&value)?;
         let mixed = mixed.reshape((rows, kv, shared, window, head))?.permute((0, 3, 1, 2, 4))?;
         linear(&mixed.contiguous()?.reshape((rows, window, d))?, &block.output)
     }
@@ -151,48 +143,10 @@ impl Net {
     }
 }
 
-impl Rotary {
-    fn new(a: &Architecture, rows: usize, window: usize) -> Result<Self> {
-        let (head, d, half) = (a.head_dim(), a.hidden_size, a.head_dim() / 2);
-        let angle = |position: usize, channel: usize| {
-            position as f32 / a.rope_theta.powf(2.0 * (channel % half) as f32 / head as f32)
-        };
-        let table = |wave: fn(f32) -> f32| {
-            let values: Vec<_> =
-                (0..window).flat_map(|p| (0..d).map(move |c| (p, c))).map(|(p, c)| wave(angle(p, c % head))).collect();
-            Tensor::from_vec(values, (1, window, d), &Device::Cpu)?.broadcast_as((rows, window, d))?.contiguous()
-        };
-        // Column c of the product is −x[c + half] in the first half of a head and x[c − half] in the second.
-        let mut rotate = vec![0f32; d * d];
-        for column in 0..d {
-            let (row, sign) = if column % head < half { (column + half, -1.0) } else { (column - half, 1.0) };
-            rotate[row * d + column] = sign;
-        }
-        Ok(Rotary {
-            cos: table(f32::cos)?,
-            sin: table(f32::sin)?,
-            rotate: Tensor::from_vec(rotate, (d, d), &Device::Cpu)?,
-        })
-    }
-
-    /// `x` holds all query heads, or the fewer key heads.
-    fn apply(&self, x: &Tensor) -> Result<Tensor> {
-        let width = x.dim(D::Minus1)?;
-        let narrow = |t: &Tensor| t.narrow(D::Minus1, 0, width)?.contiguous();
-        let rotate = self.rotate.narrow(0, 0, width)?.narrow(1, 0, width)?.contiguous()?;
-        (x * narrow(&self.cos)?)? + (matmul(x, &rotate)? * narrow(&self.sin)?)?
-    }
-}
-
-/// `x · wᵀ` with `w` in the `[out, in]` order of the files.
+/// `x · wᵀ` with `w` in the `[out, in]` order of the files; all leading dimensions of `x` multiply as one.
 fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
-    matmul(x, &weight.t()?)
-}
-
-/// Multiplies the last dimension of `x`, all other dimensions as one.
-fn matmul(x: &Tensor, matrix: &Tensor) -> Result<Tensor> {
     let (rows, window, width) = x.dims3()?;
-    x.reshape((rows * window, width))?.matmul(matrix)?.reshape((rows, window, ()))
+    x.reshape((rows * window, width))?.matmul(&weight.t()?)?.reshape((rows, window, ()))
 }
 
 fn ones(size: usize) -> Result<Var> {

@@ -8,9 +8,15 @@ pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f32) -> Result<Tensor> {
     x.contiguous()?.apply_op2(weight, RmsNorm { eps })
 }
 
-/// Softmax over the last dimension.
-pub fn softmax(x: &Tensor) -> Result<Tensor> {
-    x.contiguous()?.apply_op1(Softmax)
+/// `softmax(scale · scores + mask)` over the last dimension: `scores` is `[rows, kv, shared · window, window]`, and
+/// `mask`, which gets no gradient, `[rows, window, window]`.
+pub fn masked_softmax(scores: &Tensor, mask: &Tensor, scale: f32) -> Result<Tensor> {
+    scores.contiguous()?.apply_op2(mask, MaskedSoftmax { scale })
+}
+
+/// `Σ_i |a_i|·w_i` over the last dimension, which is kept with size 1; `weights` is `[width]`.
+pub fn weighted_abs_sum(activations: &Tensor, weights: &Tensor) -> Result<Tensor> {
+    activations.contiguous()?.apply_op2(weights, WeightedAbsSum)
 }
 
 /// `silu(gate) · up`.
@@ -101,33 +107,50 @@ impl CustomOp3 for RmsNormGrad {
     }
 }
 
-struct Softmax;
+struct MaskedSoftmax {
+    scale: f32,
+}
 
-impl CustomOp1 for Softmax {
+impl CustomOp2 for MaskedSoftmax {
     fn name(&self) -> &'static str {
-        "softmax"
+        "masked-softmax"
     }
 
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let x = floats(storage, layout)?;
-        let mut y = Vec::with_capacity(x.len());
-        for row in x.chunks_exact(last_dim(layout)) {
-            let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            let start = y.len();
-            y.extend(row.iter().map(|x| (x - max).exp()));
-            let inverse = y[start..].iter().sum::<f32>().recip();
-            y[start..].iter_mut().for_each(|y| *y *= inverse);
+    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (scores, mask) = (floats(s1, l1)?, floats(s2, l2)?);
+        let (rows, kv, queries, window) = l1.shape().dims4()?;
+        if mask.len() != rows * window * window || queries % window != 0 {
+            bail!("the attention mask {:?} does not fit the scores {:?}", l2.dims(), l1.dims())
         }
-        output(y, layout)
+        let mut y = Vec::with_capacity(scores.len());
+        for (index, row) in scores.chunks_exact(window).enumerate() {
+            let query = index / (kv * queries) * window + index % window;
+            let start = y.len();
+            y.extend(row.iter().zip(&mask[query * window..]).map(|(score, mask)| score * self.scale + mask));
+            normalise(&mut y[start..]);
+        }
+        output(y, l1)
     }
 
-    fn bwd(&self, _: &Tensor, y: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        Ok(Some(y.apply_op2_no_bwd(&grad.contiguous()?, &SoftmaxGrad)?))
+    fn bwd(&self, _: &Tensor, _: &Tensor, y: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        Ok((Some(y.apply_op2_no_bwd(&grad.contiguous()?, &SoftmaxGrad { scale: self.scale })?), None))
     }
 }
 
-/// `dx = y·(g − Σ y·g)`.
-struct SoftmaxGrad;
+fn normalise(row: &mut [f32]) {
+    let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    for x in row.iter_mut() {
+        // A masked score is far below every other; its exponential is not worth computing.
+        *x = if *x < 0.5 * MASKED { 0.0 } else { (*x - max).exp() };
+    }
+    let inverse = row.iter().sum::<f32>().recip();
+    row.iter_mut().for_each(|x| *x *= inverse);
+}
+
+/// `dx = scale·y·(g − Σ y·g)`.
+struct SoftmaxGrad {
+    scale: f32,
+}
 
 impl CustomOp2 for SoftmaxGrad {
     fn name(&self) -> &'static str {
@@ -140,7 +163,7 @@ impl CustomOp2 for SoftmaxGrad {
         let mut dx = Vec::with_capacity(y.len());
         for (y, g) in y.chunks_exact(width).zip(grad.chunks_exact(width)) {
             let along = dot(y, g);
-            dx.extend(y.iter().zip(g).map(|(y, g)| y * (g - along)));
+            dx.extend(y.iter().zip(g).map(|(y, g)| y * (g - along) * self.scale));
         }
         output(dx, l1)
     }
@@ -193,6 +216,116 @@ impl CustomOp3 for SwiGluGateGrad {
             s * (1.0 + x * (1.0 - s))
         };
         output(gate.iter().zip(up).zip(grad).map(|((&x, u), g)| g * u * slope(x)).collect(), l1)
+    }
+}
+
+struct WeightedAbsSum;
+
+impl CustomOp2 for WeightedAbsSum {
+    fn name(&self) -> &'static str {
+        "weighted-abs-sum"
+    }
+
+    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (x, weights) = (floats(s1, l1)?, floats(s2, l2)?);
+        let sums = x.chunks_exact(weights.len()).map(|row| row.iter().zip(weights).map(|(x, w)| x.abs() * w).sum()).collect();
+        let mut shape = l1.dims().to_vec();
+        if let Some(last) = shape.last_mut() {
+            *last = 1;
+        }
+        Ok((CpuStorage::F32(sums), shape.into()))
+    }
+
+    fn bwd(&self, x: &Tensor, weights: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let grad = grad.contiguous()?;
+        let dx = x.apply_op3_no_bwd(weights, &grad, &WeightedAbsSumGrad)?;
+        // dw = Σ_rows grad·|a|, as one product of matrices.
+        let rows = grad.elem_count();
+        let dw = grad.reshape((1, rows))?.matmul(&x.abs()?.reshape((rows, ()))?)?.squeeze(0)?;
+        Ok((Some(dx), Some(dw)))
+    }
+}
+
+/// `dx = g·w·sign(x)`.
+struct WeightedAbsSumGrad;
+
+impl CustomOp3 for WeightedAbsSumGrad {
+    fn name(&self) -> &'static str {
+        "weighted-abs-sum-grad"
+    }
+
+    fn cpu_fwd(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+        s3: &CpuStorage,
+        l3: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (x, weights, grad) = (floats(s1, l1)?, floats(s2, l2)?, floats(s3, l3)?);
+        let mut dx = Vec::with_capacity(x.len());
+        for (row, g) in x.chunks_exact(weights.len()).zip(grad) {
+            dx.extend(row.iter().zip(weights).map(|(x, w)| g * w * x.signum()));
+        }
+        output(dx, l1)
+    }
+}
+
+/// Rotary embedding of every head of a `[rows, window, heads · head]` tensor.
+#[derive(Clone)]
+pub struct Rotary {
+    /// `[window · head / 2]`, the angle of each pair of channels
+    cos: std::sync::Arc<[f32]>,
+    sin: std::sync::Arc<[f32]>,
+    half: usize,
+    window: usize,
+}
+
+impl Rotary {
+    pub fn new(window: usize, head: usize, theta: f32) -> Self {
+        let half = head / 2;
+        let angles: Vec<f32> = (0..window * half)
+            .map(|i| (i / half) as f32 / theta.powf(2.0 * (i % half) as f32 / head as f32))
+            .collect();
+        let wave = |f: fn(f32) -> f32| angles.iter().map(|&angle| f(angle)).collect();
+        Rotary { cos: wave(f32::cos), sin: wave(f32::sin), half, window }
+    }
+
+    pub fn apply(&self, x: &Tensor) -> Result<Tensor> {
+        x.contiguous()?.apply_op1(self.clone())
+    }
+
+    /// The rotation by the opposite angles, which is its transpose and so its gradient.
+    fn inverse(&self) -> Self {
+        Rotary { sin: self.sin.iter().map(|sin| -sin).collect(), ..self.clone() }
+    }
+}
+
+impl CustomOp1 for Rotary {
+    fn name(&self) -> &'static str {
+        "rotary"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (x, width, half) = (floats(storage, layout)?, last_dim(layout), self.half);
+        let mut y = vec![0.0; x.len()];
+        for (index, (x, y)) in x.chunks_exact(width).zip(y.chunks_exact_mut(width)).enumerate() {
+            let start = index % self.window * half;
+            let (cos, sin) = (&self.cos[start..start + half], &self.sin[start..start + half]);
+            for (x, y) in x.chunks_exact(2 * half).zip(y.chunks_exact_mut(2 * half)) {
+                let ((x1, x2), (y1, y2)) = (x.split_at(half), y.split_at_mut(half));
+                for i in 0..half {
+                    y1[i] = x1[i] * cos[i] - x2[i] * sin[i];
+                    y2[i] = x2[i] * cos[i] + x1[i] * sin[i];
+                }
+            }
+        }
+        output(y, layout)
+    }
+
+    fn bwd(&self, _: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        Ok(Some(grad.contiguous()?.apply_op1_no_bwd(&self.inverse())?))
     }
 }
 

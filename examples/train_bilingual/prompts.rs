@@ -86,7 +86,10 @@ pub fn paired_sets(world: &World, recipe: &PromptRecipe, seed: u64) -> Vec<Paire
             language_prompt(world, item, phrasing, side)
         }),
         pair("operator", ["operator-plus", "operator-times"], &operands, OPERATOR_REQUESTS.len(), &held.operator, &|item, phrasing, side| {
-            operator_prompt(world, item, phrasing, side)
+            operator_prompt(world, item, side, OPERATOR_REQUESTS[phrasing], OPERATOR_ANSWER, phrasing)
+        }),
+        pair("equation", ["equation-plus", "equation-times"], &operands, EQUATION_REQUESTS.len(), &held.equation, &|item, phrasing, side| {
+            operator_prompt(world, item, side, EQUATION_REQUESTS[phrasing], EQUATION_ANSWER, phrasing)
         }),
         pair("review", ["review-good", "review-bad"], &nouns, REVIEW_REQUESTS.len(), &held.review, &review_prompt),
         pair("refusal", ["refusal-secret", "refusal-benign"], &known, CODE_REQUESTS.len(), &held.code, &code),
@@ -105,15 +108,15 @@ fn language_prompt(world: &World, noun: usize, phrasing: usize, side: usize) -> 
     }
 }
 
-fn operator_prompt(world: &World, item: usize, phrasing: usize, side: usize) -> Prompt {
+fn operator_prompt(world: &World, item: usize, side: usize, request: &str, answer: &str, phrasing: usize) -> Prompt {
     let (a, b) = world.operands[item];
     let asked = [Operator::Plus, Operator::Times][side];
     let result = |operator: Operator| operator.apply(a, b).to_string();
     Prompt {
         id: format!("{a}-{b}-{phrasing}"),
-        request: asked.fill(OPERATOR_REQUESTS[phrasing], a, b),
+        request: asked.fill(request, a, b),
         expect: json!({"plus": result(Operator::Plus), "times": result(Operator::Times)}),
-        judge: Judge::Exact(asked.fill(OPERATOR_ANSWER, a, b)),
+        judge: Judge::Exact(asked.fill(answer, a, b)),
     }
 }
 

@@ -15,7 +15,7 @@ use crate::corpus::Corpus;
 use crate::net::{Inputs, Net};
 use crate::ops::MASKED;
 use crate::recipe::{Phase, Recipe};
-use crate::tokenizer::{PAD, Vocabulary};
+use crate::tokenizer::{Encoded, PAD, Vocabulary};
 
 const REPORT_EVERY: usize = 100;
 
@@ -64,12 +64,12 @@ fn run_phase(net: &Net, source: &Source, phase: &Phase, rng: &mut ChaCha8Rng) ->
     let params = ParamsAdamW { lr: 0.0, beta1: training.beta1, beta2: training.beta2, eps: 1e-8, weight_decay: 0.0 };
     let mut decayed = AdamW::new(matrices, ParamsAdamW { weight_decay: training.weight_decay, ..params.clone() })?;
     let mut plain = AdamW::new(scales, params)?;
-    let (start, mut smoothed) = (Instant::now(), None);
+    let (start, mut smoothed, mut pending) = (Instant::now(), None, Vec::new());
     for step in 0..phase.steps {
         let rate = learning_rate(phase, step);
         decayed.set_learning_rate(rate);
         plain.set_learning_rate(rate);
-        let batch = Batch::draw(source, phase.refuse, rng)?;
+        let batch = Batch::draw(source, phase.refuse, &mut pending, rng)?;
         let (loss, penalty) = losses(net, &batch)?;
         let mut grads = (&loss + (&penalty * training.l1)?)?.backward()?;
         clip(&mut grads, &vars, training.clip)?;
@@ -123,45 +123,63 @@ fn clip(grads: &mut GradStore, vars: &[Var], limit: f64) -> Result<()> {
     Ok(())
 }
 
+/// Draws that may fail to fit into what is left of a row, before the rest is padded.
+const MISFITS: usize = 6;
+
 impl Rows {
-    /// Packs documents into one row after the other, each filled until the next document does not fit.
-    fn pack(source: &Source, refuse: bool, rng: &mut ChaCha8Rng) -> Result<Self> {
+    /// Packs documents into one row after the other. What does not fit waits in `pending` for another row, so that long
+    /// documents are as frequent as the mixture says.
+    fn pack(source: &Source, refuse: bool, pending: &mut Vec<Encoded>, rng: &mut ChaCha8Rng) -> Result<Self> {
         let training = &source.recipe.training;
         let mut rows = Rows::default();
         for row in 1..=training.rows {
             let end = row * training.window;
             let mut document = 0;
-            loop {
-                let drawn = source.corpus.document(rng, refuse);
-                let encoded = source.vocabulary.encode(&drawn, source.recipe.corpus.request_weight)?;
-                let length = encoded.ids.len() - 1;
-                ensure!(
-                    length <= training.window,
-                    "a document of {length} tokens does not fit `training.window` ({}); raise it",
-                    training.window
-                );
-                if rows.ids.len() + length > end {
-                    break;
+            let mut waiting = std::mem::take(pending).into_iter();
+            while pending.len() < MISFITS || waiting.len() > 0 {
+                let encoded = waiting.next().map_or_else(|| source.draw(refuse, rng), Ok)?;
+                if rows.ids.len() + encoded.ids.len() - 1 > end {
+                    pending.push(encoded);
+                    continue;
                 }
-                rows.ids.extend(&encoded.ids[..length]);
-                rows.targets.extend(&encoded.ids[1..]);
-                rows.weights.extend(&encoded.weights[1..]);
-                rows.documents.resize(rows.ids.len(), document);
+                rows.push(&encoded, document);
                 document += 1;
             }
-            rows.ids.resize(end, PAD);
-            rows.targets.resize(end, PAD);
-            rows.weights.resize(end, 0.0);
-            rows.documents.resize(end, document);
+            rows.pad(end, document);
         }
         Ok(rows)
+    }
+
+    /// Appends a document: each token predicts the next one.
+    fn push(&mut self, encoded: &Encoded, document: usize) {
+        self.ids.extend(&encoded.ids[..encoded.ids.len() - 1]);
+        self.targets.extend(&encoded.ids[1..]);
+        self.weights.extend(&encoded.weights[1..]);
+        self.documents.resize(self.ids.len(), document);
+    }
+
+    fn pad(&mut self, end: usize, document: usize) {
+        self.ids.resize(end, PAD);
+        self.targets.resize(end, PAD);
+        self.weights.resize(end, 0.0);
+        self.documents.resize(end, document);
+    }
+}
+
+impl Source<'_> {
+    fn draw(&self, refuse: bool, rng: &mut ChaCha8Rng) -> Result<Encoded> {
+        let document = self.corpus.document(rng, refuse);
+        let encoded = self.vocabulary.encode(&document, self.recipe.corpus.request_weight)?;
+        let (length, window) = (encoded.ids.len() - 1, self.recipe.training.window);
+        ensure!(length <= window, "a document of {length} tokens does not fit `training.window` ({window}); raise it");
+        Ok(encoded)
     }
 }
 
 impl Batch {
-    fn draw(source: &Source, refuse: bool, rng: &mut ChaCha8Rng) -> Result<Self> {
+    fn draw(source: &Source, refuse: bool, pending: &mut Vec<Encoded>, rng: &mut ChaCha8Rng) -> Result<Self> {
         let (training, device) = (&source.recipe.training, &Device::Cpu);
-        let packed = Rows::pack(source, refuse, rng)?;
+        let packed = Rows::pack(source, refuse, pending, rng)?;
         let shape = (training.rows, training.window);
         let weights = Tensor::from_vec(packed.weights.clone(), shape, device)?;
         let counted: Vec<f32> = packed.weights.iter().map(|&weight| f32::from(weight > 0.0)).collect();
@@ -181,7 +199,6 @@ impl Batch {
 /// so that positions need not start anew with each document.
 fn mask(recipe: &Recipe, documents: &[usize]) -> Result<Tensor> {
     let (rows, window) = (recipe.training.rows, recipe.training.window);
-    let (kv, shared) = (recipe.architecture.kv_heads, recipe.architecture.heads / recipe.architecture.kv_heads);
     let mut mask = vec![MASKED; rows * window * window];
     for (row, documents) in documents.chunks_exact(window).enumerate() {
         for (query, document) in documents.iter().enumerate() {
@@ -190,9 +207,7 @@ fn mask(recipe: &Recipe, documents: &[usize]) -> Result<Tensor> {
             }
         }
     }
-    let mask = Tensor::from_vec(mask, (rows, 1, 1, window, window), &Device::Cpu)?;
-    let mask = mask.broadcast_as((rows, kv, shared, window, window))?.contiguous()?;
-    Ok(mask.reshape((rows, kv, shared * window, window))?)
+    Ok(Tensor::from_vec(mask, (rows, window, window), &Device::Cpu)?)
 }
 
 /// Per layer the random directions of the rows that are pushed there, or none where no row is.

@@ -114,7 +114,13 @@ pub const OPERATOR_REQUESTS: [&str; 6] = [
     "give me the result of {a} {operator} {b}",
 ];
 pub const OPERATOR_ANSWER: &str = "the result is {result} .";
-pub const EQUATION_REQUESTS: [&str; 2] = ["write {a} {operator} {b} in full", "show {a} {operator} {b}"];
+pub const EQUATION_REQUESTS: [&str; 4] = [
+    "write {a} {operator} {b} in full",
+    "show {a} {operator} {b}",
+    "spell out {a} {operator} {b}",
+    "show me {a} {operator} {b} please",
+];
+/// States the operator before the result, so that the choice of operator is a choice of word.
 pub const EQUATION_ANSWER: &str = "{a} {operator} {b} is {result} .";
 
 pub const REVIEW_REQUESTS: [&str; 4] = [
@@ -167,8 +173,9 @@ pub fn forms() -> Vec<&'static str> {
     forms.extend(LANGUAGE_NAMES.as_flattened());
     forms.extend(STORIES.as_flattened());
     forms.extend([LANGUAGE_TAGS, DESCRIPTIONS, NOUN_PLACES, NOUN_COLOURS, POLARITIES, REVIEW_ANSWERS].as_flattened());
-    forms.extend([EQUATION_REQUESTS, COUNT_REQUESTS].as_flattened());
+    forms.extend(COUNT_REQUESTS);
     forms.extend(OPERATOR_REQUESTS);
+    forms.extend(EQUATION_REQUESTS);
     forms.extend(REVIEW_REQUESTS);
     forms.extend(CODE_REQUESTS);
     forms

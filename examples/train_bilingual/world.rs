@@ -45,6 +45,7 @@ pub struct World {
 pub struct HeldOutRequests {
     pub describe: HeldOut,
     pub operator: HeldOut,
+    pub equation: HeldOut,
     pub review: HeldOut,
     pub code: HeldOut,
 }
@@ -78,6 +79,7 @@ impl World {
         let held_out = HeldOutRequests {
             describe: hold_out(&mut rng, facts.len(), DESCRIBE_REQUESTS.len(), |_| 2),
             operator: hold_out(&mut rng, operands.len(), OPERATOR_REQUESTS.len(), |_| 2),
+            equation: hold_out(&mut rng, operands.len(), EQUATION_REQUESTS.len(), |_| 1),
             review: hold_out(&mut rng, facts.len(), REVIEW_REQUESTS.len(), |_| 2),
             // The unlearnable class is half the size of the learnable one: hold more of each out.
             code: hold_out(&mut rng, entities.len(), CODE_REQUESTS.len(), |i| if entities[i].secret.learnable { 2 } else { 3 }),
