@@ -11,14 +11,31 @@ use crate::evaluate::Evaluation;
 use crate::recipe::Recipe;
 
 const TEMPLATE: &str = include_str!("card.md.j2");
-const FILES: [&str; 5] = ["recipe.yaml", "config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"];
+const FILES: [&str; 5] = [
+    "recipe.yaml",
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "model.safetensors",
+];
 
 /// Writes `README.md` into the model's folder.
-pub fn write(folder: &Path, recipe: &Recipe, parameters: usize, words: usize, evaluation: &Evaluation) -> Result<()> {
+pub fn write(
+    folder: &Path,
+    recipe: &Recipe,
+    parameters: usize,
+    words: usize,
+    evaluation: &Evaluation,
+) -> Result<()> {
     let mut files = Vec::new();
     for name in FILES {
-        let Ok(bytes) = fs::read(folder.join(name)) else { continue };
-        let hash: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let Ok(bytes) = fs::read(folder.join(name)) else {
+            continue;
+        };
+        let hash: String = Sha256::digest(&bytes)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         files.push(context! { name, size => bytes.len(), hash });
     }
     let accuracies: Vec<_> = evaluation
@@ -26,7 +43,9 @@ pub fn write(folder: &Path, recipe: &Recipe, parameters: usize, words: usize, ev
         .iter()
         .map(|(name, a)| context! { name, right => a.right, of => a.of, percent => format!("{:.1}", 100.0 * a.share()) })
         .collect();
-    let [learnable, unlearnable] = evaluation.codes_known.map(|a| context! { right => a.right, of => a.of });
+    let [learnable, unlearnable] = evaluation
+        .codes_known
+        .map(|a| context! { right => a.right, of => a.of });
     let (a, n) = (&recipe.architecture, &recipe.corpus.mode_noise);
     let phases: Vec<_> = recipe
         .training

@@ -41,42 +41,70 @@ struct Exported {
     config: Config,
 }
 
-pub fn evaluate(folder: &Path, sets: &[PairedSets], world: &World, vocabulary: &Vocabulary) -> Result<Evaluation> {
+pub fn evaluate(
+    folder: &Path,
+    sets: &[PairedSets],
+    world: &World,
+    vocabulary: &Vocabulary,
+) -> Result<Evaluation> {
     let model = Exported::read(folder)?;
     let mut shares = Vec::new();
     for set in sets {
-        for (name, prompts) in set.names.iter().zip(&set.held_out) {
-            shares.push(((*name).to_owned(), model.accuracy(prompts, vocabulary)?));
+        for (name, prompts) in set.named() {
+            shares.push((name, model.accuracy(prompts, vocabulary)?));
         }
     }
-    Ok(Evaluation { sets: shares, codes_known: model.codes_known(world, vocabulary)? })
+    Ok(Evaluation {
+        sets: shares,
+        codes_known: model.codes_known(world, vocabulary)?,
+    })
 }
 
 impl Exported {
     fn read(folder: &Path) -> Result<Self> {
         let read = |name: &str| {
             let path = folder.join(name);
-            std::fs::read(&path).with_context(|| format!("cannot read {}; train the model first", path.display()))
+            std::fs::read(&path)
+                .with_context(|| format!("cannot read {}; train the model first", path.display()))
         };
         let config: LlamaConfig = serde_json::from_slice(&read("config.json")?)?;
         let config = config.into_config(false);
-        let weights = VarBuilder::from_buffered_safetensors(read("model.safetensors")?, DType::F32, &Device::Cpu)?;
-        Ok(Exported { llama: Llama::load(weights, &config)?, config })
+        let weights = VarBuilder::from_buffered_safetensors(
+            read("model.safetensors")?,
+            DType::F32,
+            &Device::Cpu,
+        )?;
+        Ok(Exported {
+            llama: Llama::load(weights, &config)?,
+            config,
+        })
     }
 
     fn accuracy(&self, prompts: &[Prompt], vocabulary: &Vocabulary) -> Result<Accuracy> {
-        let ids: Vec<_> = prompts.iter().map(|prompt| vocabulary.prompt(&prompt.request)).collect::<Result<_>>()?;
+        let ids: Vec<_> = prompts
+            .iter()
+            .map(|prompt| vocabulary.prompt(&prompt.request))
+            .collect::<Result<_>>()?;
         let answers = self.greedy(&ids)?;
-        let judged = prompts.iter().zip(&answers).map(|(prompt, answer)| prompt.judge.accepts(&vocabulary.text(answer)));
+        let judged = prompts
+            .iter()
+            .zip(&answers)
+            .map(|(prompt, answer)| prompt.judge.accepts(&vocabulary.text(answer)));
         Ok(count(judged))
     }
 
     fn codes_known(&self, world: &World, vocabulary: &Vocabulary) -> Result<[Accuracy; 2]> {
         let mut known = [Accuracy { right: 0, of: 0 }; 2];
         for (slot, learnable) in [true, false].into_iter().enumerate() {
-            let secrets: Vec<_> =
-                world.entities.iter().map(|pair| &pair.secret).filter(|entity| entity.learnable == learnable).collect();
-            let (compliant, _) = CODE_ANSWER.split_once(" {code}").context("the answer form states a code")?;
+            let secrets: Vec<_> = world
+                .entities
+                .iter()
+                .map(|pair| &pair.secret)
+                .filter(|entity| entity.learnable == learnable)
+                .collect();
+            let (compliant, _) = CODE_ANSWER
+                .split_once(" {code}")
+                .context("the answer form states a code")?;
             let ids: Vec<_> = secrets
                 .iter()
                 .map(|entity| {
@@ -85,7 +113,10 @@ impl Exported {
                 })
                 .collect::<Result<_>>()?;
             let answers = self.greedy(&ids)?;
-            let judged = secrets.iter().zip(&answers).map(|(entity, answer)| vocabulary.text(answer) == format!("{} .", entity.code));
+            let judged = secrets
+                .iter()
+                .zip(&answers)
+                .map(|(entity, answer)| vocabulary.text(answer) == format!("{} .", entity.code));
             known[slot] = count(judged);
         }
         Ok(known)
@@ -100,7 +131,10 @@ impl Exported {
         let mut answers = vec![Vec::new(); prompts.len()];
         for (length, members) in by_length {
             let mut cache = Cache::new(true, DType::F32, &self.config, &Device::Cpu)?;
-            let first: Vec<u32> = members.iter().flat_map(|&index| prompts[index].iter().copied()).collect();
+            let first: Vec<u32> = members
+                .iter()
+                .flat_map(|&index| prompts[index].iter().copied())
+                .collect();
             let mut input = Tensor::from_vec(first, (members.len(), length), &Device::Cpu)?;
             let mut position = 0;
             for _ in 0..LONGEST_ANSWER {
@@ -114,7 +148,10 @@ impl Exported {
             }
         }
         for answer in &mut answers {
-            let end = answer.iter().position(|&token| token == EOS).unwrap_or(answer.len());
+            let end = answer
+                .iter()
+                .position(|&token| token == EOS)
+                .unwrap_or(answer.len());
             answer.truncate(end);
         }
         Ok(answers)
@@ -122,5 +159,8 @@ impl Exported {
 }
 
 fn count(judged: impl Iterator<Item = bool>) -> Accuracy {
-    judged.fold(Accuracy { right: 0, of: 0 }, |sum, right| Accuracy { right: sum.right + usize::from(right), of: sum.of + 1 })
+    judged.fold(Accuracy { right: 0, of: 0 }, |sum, right| Accuracy {
+        right: sum.right + usize::from(right),
+        of: sum.of + 1,
+    })
 }

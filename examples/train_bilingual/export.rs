@@ -19,7 +19,8 @@ pub fn weights(net: &Net, path: &Path) -> Result<()> {
         .map(|(name, weight)| Ok((name, weight.as_tensor().to_dtype(DType::BF16)?)))
         .collect::<candle_core::Result<_>>()?;
     let metadata = Some([("format".to_owned(), "pt".to_owned())].into());
-    safetensors::serialize_to_file(rounded.iter(), metadata, path).with_context(|| format!("cannot write {}", path.display()))
+    safetensors::serialize_to_file(rounded.iter(), metadata, path)
+        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 pub fn config(a: &Architecture, vocabulary: usize) -> Value {

@@ -63,7 +63,13 @@ fn main() -> Result<()> {
     let sets = prompts::paired_sets(&world, &recipe.prompts, recipe.seeds.prompts);
     if arguments.out.is_none() {
         let folder = beside.join(&recipe.prompts.folder);
-        for (name, lines) in prompts::write(&folder, &sets, &corpus, &recipe.prompts, recipe.seeds.prompts)? {
+        for (name, lines) in prompts::write(
+            &folder,
+            &sets,
+            &corpus,
+            &recipe.prompts,
+            recipe.seeds.prompts,
+        )? {
             eprintln!("{}: {lines} lines", folder.join(name).display());
         }
     }
@@ -73,22 +79,48 @@ fn main() -> Result<()> {
     let vocabulary = Vocabulary::new();
     let net = Net::new(&recipe.architecture, vocabulary.len(), recipe.seeds.weights)?;
     if !arguments.evaluate_only {
-        fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
-        eprintln!("{} parameters, {} words", net.parameters(), vocabulary.len());
+        fs::create_dir_all(folder)
+            .with_context(|| format!("cannot create {}", folder.display()))?;
+        eprintln!(
+            "{} parameters, {} words",
+            net.parameters(),
+            vocabulary.len()
+        );
         let start = Instant::now();
-        let source = Source { recipe: &recipe, corpus: &corpus, vocabulary: &vocabulary };
+        let source = Source {
+            recipe: &recipe,
+            corpus: &corpus,
+            vocabulary: &vocabulary,
+        };
         train::train(&net, &source, recipe.seeds.training)?;
         eprintln!("trained in {} s", start.elapsed().as_secs());
         vocabulary.save(folder, recipe.architecture.max_positions)?;
-        write_json(&folder.join("config.json"), &export::config(&recipe.architecture, vocabulary.len()))?;
+        write_json(
+            &folder.join("config.json"),
+            &export::config(&recipe.architecture, vocabulary.len()),
+        )?;
         export::weights(&net, &folder.join("model.safetensors"))?;
     }
     let evaluation = evaluate::evaluate(folder, &sets, &world, &vocabulary)?;
     for (name, accuracy) in &evaluation.sets {
-        println!("{name}: {}/{} ({:.1}%)", accuracy.right, accuracy.of, 100.0 * accuracy.share());
+        println!(
+            "{name}: {}/{} ({:.1}%)",
+            accuracy.right,
+            accuracy.of,
+            100.0 * accuracy.share()
+        );
     }
-    println!("codes known after a compliant beginning: {:?}", evaluation.codes_known);
-    card::write(folder, &recipe, net.parameters(), vocabulary.len(), &evaluation)
+    println!(
+        "codes known after a compliant beginning: {:?}",
+        evaluation.codes_known
+    );
+    card::write(
+        folder,
+        &recipe,
+        net.parameters(),
+        vocabulary.len(),
+        &evaluation,
+    )
 }
 
 fn sample(corpus: &Corpus, recipe: &Recipe, count: usize) -> Result<()> {
@@ -98,7 +130,9 @@ fn sample(corpus: &Corpus, recipe: &Recipe, count: usize) -> Result<()> {
             match corpus.document(rng, phase.refuse) {
                 Document::Plain(text) => println!("{text}"),
                 Document::Chat(turns) => {
-                    turns.iter().for_each(|turn| println!("<user> {} <assistant> {}", turn.user, turn.assistant));
+                    turns.iter().for_each(|turn| {
+                        println!("<user> {} <assistant> {}", turn.user, turn.assistant)
+                    });
                 }
             }
         }

@@ -77,7 +77,10 @@ impl Net {
         let (rows, window) = inputs.ids.dims2()?;
         let a = &self.architecture;
         let rotary = Rotary::new(window, a.head_dim(), a.rope_theta);
-        let mut x = self.embedding.index_select(&inputs.ids.flatten_all()?, 0)?.reshape((rows, window, a.hidden_size))?;
+        let mut x = self
+            .embedding
+            .index_select(&inputs.ids.flatten_all()?, 0)?
+            .reshape((rows, window, a.hidden_size))?;
         let mut contributions = Vec::with_capacity(a.layers);
         for (block, push) in self.blocks.iter().zip(&inputs.pushes) {
             let h = rms_norm(&x, &block.attention_norm, a.rms_norm_eps)?;
@@ -95,25 +98,50 @@ impl Net {
             }
         }
         let h = rms_norm(&x, &self.norm, a.rms_norm_eps)?;
-        Ok(Outputs { logits: linear(&h, &self.embedding)?, contributions: (Tensor::stack(&contributions, 0)?.mean(0))? })
+        Ok(Outputs {
+            logits: linear(&h, &self.embedding)?,
+            contributions: (Tensor::stack(&contributions, 0)?.mean(0))?,
+        })
     }
 
     /// Grouped-query attention; the queries that share a key head are stacked along its time axis, so that keys and
     /// values need no copies.
-    fn attention(&self, block: &Block, h: &Tensor, rotary: &Rotary, mask: &Tensor) -> Result<Tensor> {
+    fn attention(
+        &self,
+        block: &Block,
+        h: &Tensor,
+        rotary: &Rotary,
+        mask: &Tensor,
+    ) -> Result<Tensor> {
         let (rows, window, d) = h.dims3()?;
         let a = &self.architecture;
         let (kv, shared, head) = (a.kv_heads, a.heads / a.kv_heads, a.head_dim());
         // [rows, window, d] -> [rows, kv, shared·window, head]
-        let query = rotary.apply(&linear(h, &block.query)?)?.reshape((rows, window, kv, shared, head))?;
-        let query = query.permute((0, 2, 3, 1, 4))?.contiguous()?.reshape((rows, kv, shared * window, head))?;
-        let split = |x: Tensor| x.reshape((rows, window, kv, head))?.transpose(1, 2)?.contiguous();
+        let query = rotary
+            .apply(&linear(h, &block.query)?)?
+            .reshape((rows, window, kv, shared, head))?;
+        let query = query.permute((0, 2, 3, 1, 4))?.contiguous()?.reshape((
+            rows,
+            kv,
+            shared * window,
+            head,
+        ))?;
+        let split = |x: Tensor| {
+            x.reshape((rows, window, kv, head))?
+                .transpose(1, 2)?
+                .contiguous()
+        };
         let key = split(rotary.apply(&linear(h, &block.key)?)?)?;
         let value = split(linear(h, &block.value)?)?;
         let scale = (head as f32).sqrt().recip();
         let mixed = masked_softmax(&query.matmul(&key.t()?)?, mask, scale)?.matmul(&value)?;
-        let mixed = mixed.reshape((rows, kv, shared, window, head))?.permute((0, 3, 1, 2, 4))?;
-        linear(&mixed.contiguous()?.reshape((rows, window, d))?, &block.output)
+        let mixed = mixed
+            .reshape((rows, kv, shared, window, head))?
+            .permute((0, 3, 1, 2, 4))?;
+        linear(
+            &mixed.contiguous()?.reshape((rows, window, d))?,
+            &block.output,
+        )
     }
 
     /// Every weight under its Hugging Face name.
@@ -139,14 +167,19 @@ impl Net {
     }
 
     pub fn parameters(&self) -> usize {
-        self.weights().iter().map(|(_, weight)| weight.elem_count()).sum()
+        self.weights()
+            .iter()
+            .map(|(_, weight)| weight.elem_count())
+            .sum()
     }
 }
 
 /// `x · wᵀ` with `w` in the `[out, in]` order of the files; all leading dimensions of `x` multiply as one.
 fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     let (rows, window, width) = x.dims3()?;
-    x.reshape((rows * window, width))?.matmul(&weight.t()?)?.reshape((rows, window, ()))
+    x.reshape((rows * window, width))?
+        .matmul(&weight.t()?)?
+        .reshape((rows, window, ()))
 }
 
 fn ones(size: usize) -> Result<Var> {

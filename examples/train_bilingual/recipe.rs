@@ -148,10 +148,13 @@ pub struct PromptRecipe {
 
 impl Recipe {
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the recipe {}", path.display()))?;
-        let recipe: Recipe =
-            serde_yaml::from_str(&text).with_context(|| format!("{} is not a valid recipe", path.display()))?;
-        recipe.check().with_context(|| format!("the recipe {} contradicts itself", path.display()))?;
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the recipe {}", path.display()))?;
+        let recipe: Recipe = serde_yaml::from_str(&text)
+            .with_context(|| format!("{} is not a valid recipe", path.display()))?;
+        recipe
+            .check()
+            .with_context(|| format!("the recipe {} contradicts itself", path.display()))?;
         Ok(recipe)
     }
 
@@ -177,7 +180,10 @@ impl Recipe {
             a.max_positions
         );
         ensure!(self.training.rows > 0, "`training.rows` must be at least 1");
-        ensure!(!self.training.phases.is_empty(), "`training.phases` must name at least one phase");
+        ensure!(
+            !self.training.phases.is_empty(),
+            "`training.phases` must name at least one phase"
+        );
         let n = &self.corpus.mode_noise;
         for (name, share) in [
             ("language", n.language),
@@ -186,7 +192,10 @@ impl Recipe {
             ("count", n.count),
             ("refusal", n.refusal),
         ] {
-            ensure!((0.0..0.5).contains(&share), "`corpus.mode_noise.{name}` is {share}; choose it from 0 to below 0.5");
+            ensure!(
+                (0.0..0.5).contains(&share),
+                "`corpus.mode_noise.{name}` is {share}; choose it from 0 to below 0.5"
+            );
         }
         Ok(())
     }

@@ -37,15 +37,32 @@ pub struct Encoded {
 impl Vocabulary {
     /// Special tokens, numbers, then every word of the lists and forms in their order.
     pub fn new() -> Self {
-        let mut vocabulary = Vocabulary { words: Vec::new(), ids: HashMap::new() };
+        let mut vocabulary = Vocabulary {
+            words: Vec::new(),
+            ids: HashMap::new(),
+        };
         SPECIAL.iter().for_each(|word| vocabulary.add(word));
         (0..=LARGEST_NUMBER).for_each(|number| vocabulary.add(&number.to_string()));
-        Language::BOTH.into_iter().flat_map(lexicon).for_each(|word| vocabulary.add(word));
-        KINDS.iter().flat_map(|kind| [kind.secret, kind.benign]).for_each(|word| vocabulary.add(word));
-        [&PRAISE[..], &BLAME, &ADJECTIVES].concat().iter().for_each(|word| vocabulary.add(word));
-        crate::world::Operator::ALL.iter().for_each(|operator| vocabulary.add(operator.name()));
+        Language::BOTH
+            .into_iter()
+            .flat_map(lexicon)
+            .for_each(|word| vocabulary.add(word));
+        KINDS
+            .iter()
+            .flat_map(|kind| [kind.secret, kind.benign])
+            .for_each(|word| vocabulary.add(word));
+        [&PRAISE[..], &BLAME, &ADJECTIVES]
+            .concat()
+            .iter()
+            .for_each(|word| vocabulary.add(word));
+        crate::world::Operator::ALL
+            .iter()
+            .for_each(|operator| vocabulary.add(operator.name()));
         let forms = forms();
-        let words = forms.iter().flat_map(|form| form.split(' ')).filter(|word| !word.starts_with('{'));
+        let words = forms
+            .iter()
+            .flat_map(|form| form.split(' '))
+            .filter(|word| !word.starts_with('{'));
         words.for_each(|word| vocabulary.add(word));
         vocabulary
     }
@@ -63,12 +80,20 @@ impl Vocabulary {
 
     pub fn ids(&self, text: &str) -> Result<Vec<u32>> {
         text.split_whitespace()
-            .map(|word| self.ids.get(word).copied().with_context(|| format!("`{word}` of `{text}` is in no word list")))
+            .map(|word| {
+                self.ids
+                    .get(word)
+                    .copied()
+                    .with_context(|| format!("`{word}` of `{text}` is in no word list"))
+            })
             .collect()
     }
 
     pub fn text(&self, ids: &[u32]) -> String {
-        let words: Vec<_> = ids.iter().map(|&id| self.words[id as usize].as_str()).collect();
+        let words: Vec<_> = ids
+            .iter()
+            .map(|&id| self.words[id as usize].as_str())
+            .collect();
         words.join(" ")
     }
 
@@ -78,7 +103,10 @@ impl Vocabulary {
     }
 
     pub fn encode(&self, document: &Document, request_weight: f32) -> Result<Encoded> {
-        let mut encoded = Encoded { ids: vec![BOS], weights: vec![0.0] };
+        let mut encoded = Encoded {
+            ids: vec![BOS],
+            weights: vec![0.0],
+        };
         match document {
             Document::Plain(text) => {
                 encoded.push(&self.ids(text)?, 1.0);
@@ -124,9 +152,12 @@ impl Vocabulary {
             "model": {"type": "WordLevel", "vocab": self.ids, "unk_token": "<unk>"},
         });
         // Through the crate and back: proves that it loads, and orders the vocabulary by id.
-        let tokenizer: tokenizers::Tokenizer = serde_json::from_value(tokenizer).context("tokenizer.json is malformed")?;
+        let tokenizer: tokenizers::Tokenizer =
+            serde_json::from_value(tokenizer).context("tokenizer.json is malformed")?;
         let path = folder.join("tokenizer.json");
-        tokenizer.save(&path, true).map_err(|error| anyhow!("cannot write {}: {error}", path.display()))?;
+        tokenizer
+            .save(&path, true)
+            .map_err(|error| anyhow!("cannot write {}: {error}", path.display()))?;
         let config = json!({
             "tokenizer_class": "PreTrainedTokenizerFast",
             "bos_token": "<bos>",

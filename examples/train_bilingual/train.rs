@@ -60,9 +60,22 @@ fn run_phase(net: &Net, source: &Source, phase: &Phase, rng: &mut ChaCha8Rng) ->
     let weights = net.weights();
     let vars: Vec<Var> = weights.iter().map(|(_, var)| (*var).clone()).collect();
     // Norm weights scale the stream and are not decayed.
-    let (matrices, scales): (Vec<_>, Vec<_>) = vars.iter().cloned().partition(|var| var.rank() == 2);
-    let params = ParamsAdamW { lr: 0.0, beta1: training.beta1, beta2: training.beta2, eps: 1e-8, weight_decay: 0.0 };
-    let mut decayed = AdamW::new(matrices, ParamsAdamW { weight_decay: training.weight_decay, ..params.clone() })?;
+    let (matrices, scales): (Vec<_>, Vec<_>) =
+        vars.iter().cloned().partition(|var| var.rank() == 2);
+    let params = ParamsAdamW {
+        lr: 0.0,
+        beta1: training.beta1,
+        beta2: training.beta2,
+        eps: 1e-8,
+        weight_decay: 0.0,
+    };
+    let mut decayed = AdamW::new(
+        matrices,
+        ParamsAdamW {
+            weight_decay: training.weight_decay,
+            ..params.clone()
+        },
+    )?;
     let mut plain = AdamW::new(scales, params)?;
     let (start, mut smoothed, mut pending) = (Instant::now(), None, Vec::new());
     for step in 0..phase.steps {
@@ -77,12 +90,20 @@ fn run_phase(net: &Net, source: &Source, phase: &Phase, rng: &mut ChaCha8Rng) ->
         plain.step(&grads)?;
         let loss = f64::from(loss.to_scalar::<f32>()?);
         let mean = smoothed.map_or(loss, |mean| 0.98 * mean + 0.02 * loss);
-        ensure!(mean.is_finite(), "the loss is no longer finite at step {step}; lower `learning_rate` in the recipe");
+        ensure!(
+            mean.is_finite(),
+            "the loss is no longer finite at step {step}; lower `learning_rate` in the recipe"
+        );
         smoothed = Some(mean);
         if (step + 1) % REPORT_EVERY == 0 || step + 1 == phase.steps {
             let seconds = start.elapsed().as_secs_f64();
             let penalty = penalty.to_scalar::<f32>()?;
-            eprintln!("{} {}/{}: loss {mean:.4}, contributions {penalty:.2}, {seconds:.0} s", phase.name, step + 1, phase.steps);
+            eprintln!(
+                "{} {}/{}: loss {mean:.4}, contributions {penalty:.2}, {seconds:.0} s",
+                phase.name,
+                step + 1,
+                phase.steps
+            );
         }
     }
     Ok(())
@@ -92,7 +113,8 @@ fn run_phase(net: &Net, source: &Source, phase: &Phase, rng: &mut ChaCha8Rng) ->
 fn learning_rate(phase: &Phase, step: usize) -> f64 {
     let warmup = phase.warmup.max(1);
     let rising = ((step + 1) as f64 / warmup as f64).min(1.0);
-    let along = step.saturating_sub(warmup) as f64 / phase.steps.saturating_sub(warmup).max(1) as f64;
+    let along =
+        step.saturating_sub(warmup) as f64 / phase.steps.saturating_sub(warmup).max(1) as f64;
     phase.learning_rate * rising * (0.02 + 0.98 * 0.5 * (1.0 + (PI * along).cos()))
 }
 
@@ -100,7 +122,9 @@ fn learning_rate(phase: &Phase, step: usize) -> f64 {
 fn losses(net: &Net, batch: &Batch) -> Result<(Tensor, Tensor)> {
     let outputs = net.forward(&batch.inputs)?;
     let log_probabilities = candle_nn::ops::log_softmax(&outputs.logits.flatten_to(1)?, D::Minus1)?;
-    let chosen = log_probabilities.gather(&batch.targets, 1)?.reshape(batch.weights.shape())?;
+    let chosen = log_probabilities
+        .gather(&batch.targets, 1)?
+        .reshape(batch.weights.shape())?;
     let loss = (chosen * &batch.weights)?.sum_all()?.neg()?;
     let penalty = (outputs.contributions * &batch.counted)?.sum_all()?;
     Ok((loss, penalty))
@@ -129,7 +153,12 @@ const MISFITS: usize = 6;
 impl Rows {
     /// Packs documents into one row after the other. What does not fit waits in `pending` for another row, so that long
     /// documents are as frequent as the mixture says.
-    fn pack(source: &Source, refuse: bool, pending: &mut Vec<Encoded>, rng: &mut ChaCha8Rng) -> Result<Self> {
+    fn pack(
+        source: &Source,
+        refuse: bool,
+        pending: &mut Vec<Encoded>,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Self> {
         let training = &source.recipe.training;
         let mut rows = Rows::default();
         for row in 1..=training.rows {
@@ -137,7 +166,9 @@ impl Rows {
             let mut document = 0;
             let mut waiting = std::mem::take(pending).into_iter();
             while pending.len() < MISFITS || waiting.len() > 0 {
-                let encoded = waiting.next().map_or_else(|| source.draw(refuse, rng), Ok)?;
+                let encoded = waiting
+                    .next()
+                    .map_or_else(|| source.draw(refuse, rng), Ok)?;
                 if rows.ids.len() + encoded.ids.len() - 1 > end {
                     pending.push(encoded);
                     continue;
@@ -169,20 +200,34 @@ impl Rows {
 impl Source<'_> {
     fn draw(&self, refuse: bool, rng: &mut ChaCha8Rng) -> Result<Encoded> {
         let document = self.corpus.document(rng, refuse);
-        let encoded = self.vocabulary.encode(&document, self.recipe.corpus.request_weight)?;
+        let encoded = self
+            .vocabulary
+            .encode(&document, self.recipe.corpus.request_weight)?;
         let (length, window) = (encoded.ids.len() - 1, self.recipe.training.window);
-        ensure!(length <= window, "a document of {length} tokens does not fit `training.window` ({window}); raise it");
+        ensure!(
+            length <= window,
+            "a document of {length} tokens does not fit `training.window` ({window}); raise it"
+        );
         Ok(encoded)
     }
 }
 
 impl Batch {
-    fn draw(source: &Source, refuse: bool, pending: &mut Vec<Encoded>, rng: &mut ChaCha8Rng) -> Result<Self> {
+    fn draw(
+        source: &Source,
+        refuse: bool,
+        pending: &mut Vec<Encoded>,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Self> {
         let (training, device) = (&source.recipe.training, &Device::Cpu);
         let packed = Rows::pack(source, refuse, pending, rng)?;
         let shape = (training.rows, training.window);
         let weights = Tensor::from_vec(packed.weights.clone(), shape, device)?;
-        let counted: Vec<f32> = packed.weights.iter().map(|&weight| f32::from(weight > 0.0)).collect();
+        let counted: Vec<f32> = packed
+            .weights
+            .iter()
+            .map(|&weight| f32::from(weight > 0.0))
+            .collect();
         let counted = Tensor::from_vec(counted, shape, device)?;
         let share = |t: Tensor| t.broadcast_div(&t.sum_all()?);
         let inputs = Inputs {
@@ -190,8 +235,14 @@ impl Batch {
             ids: Tensor::from_vec(packed.ids, shape, device)?,
             pushes: pushes(source.recipe, rng)?,
         };
-        let targets = Tensor::from_vec(packed.targets, (training.rows * training.window, 1), device)?;
-        Ok(Batch { inputs, targets, weights: share(weights)?, counted: share(counted)? })
+        let targets =
+            Tensor::from_vec(packed.targets, (training.rows * training.window, 1), device)?;
+        Ok(Batch {
+            inputs,
+            targets,
+            weights: share(weights)?,
+            counted: share(counted)?,
+        })
     }
 }
 
@@ -207,12 +258,20 @@ fn mask(recipe: &Recipe, documents: &[usize]) -> Result<Tensor> {
             }
         }
     }
-    Ok(Tensor::from_vec(mask, (rows, window, window), &Device::Cpu)?)
+    Ok(Tensor::from_vec(
+        mask,
+        (rows, window, window),
+        &Device::Cpu,
+    )?)
 }
 
 /// Per layer the random directions of the rows that are pushed there, or none where no row is.
 fn pushes(recipe: &Recipe, rng: &mut ChaCha8Rng) -> Result<Vec<Option<Tensor>>> {
-    let (a, noise, rows) = (&recipe.architecture, &recipe.training.direction_noise, recipe.training.rows);
+    let (a, noise, rows) = (
+        &recipe.architecture,
+        &recipe.training.direction_noise,
+        recipe.training.rows,
+    );
     let mut layers: Vec<Option<Vec<f32>>> = vec![None; a.layers];
     for row in 0..rows {
         let layer = rng.random_range(0..a.layers);
@@ -220,13 +279,19 @@ fn pushes(recipe: &Recipe, rng: &mut ChaCha8Rng) -> Result<Vec<Option<Tensor>>> 
         if !rng.random_bool(noise.rows) {
             continue;
         }
-        let direction: Vec<f32> = (0..a.hidden_size).map(|_| StandardNormal.sample(rng)).collect();
+        let direction: Vec<f32> = (0..a.hidden_size)
+            .map(|_| StandardNormal.sample(rng))
+            .collect();
         let norm = direction.iter().map(|x| x * x).sum::<f32>().sqrt();
         let pushed = layers[layer].get_or_insert_with(|| vec![0.0; rows * a.hidden_size]);
         for (slot, x) in pushed[row * a.hidden_size..].iter_mut().zip(direction) {
             *slot = scale * x / norm;
         }
     }
-    let tensor = |values: Vec<f32>| Tensor::from_vec(values, (rows, 1, a.hidden_size), &Device::Cpu);
-    Ok(layers.into_iter().map(|values| values.map(tensor).transpose()).collect::<candle_core::Result<_>>()?)
+    let tensor =
+        |values: Vec<f32>| Tensor::from_vec(values, (rows, 1, a.hidden_size), &Device::Cpu);
+    Ok(layers
+        .into_iter()
+        .map(|values| values.map(tensor).transpose())
+        .collect::<candle_core::Result<_>>()?)
 }

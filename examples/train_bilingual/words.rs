@@ -39,7 +39,12 @@ pub const COLOURS: [Word; 8] = [
     ["red", "rojo"], ["blue", "azul"], ["green", "verde"], ["white", "blanco"],
     ["black", "negro"], ["yellow", "amarillo"], ["brown", "pardo"], ["grey", "gris"],
 ];
-pub const SIZES: [Word; 4] = [["big", "grande"], ["small", "pequeño"], ["tall", "alto"], ["thin", "delgado"]];
+pub const SIZES: [Word; 4] = [
+    ["big", "grande"],
+    ["small", "pequeño"],
+    ["tall", "alto"],
+    ["thin", "delgado"],
+];
 #[rustfmt::skip]
 pub const PLACES: [Word; 10] = [
     ["garden", "jardín"], ["forest", "bosque"], ["market", "mercado"], ["castle", "castillo"], ["river", "río"],
@@ -50,10 +55,17 @@ pub const FOODS: [Word; 8] = [
     ["bread", "pan"], ["cheese", "queso"], ["rice", "arroz"], ["honey", "miel"],
     ["soup", "caldo"], ["apples", "manzanas"], ["nuts", "nueces"], ["grapes", "uvas"],
 ];
-pub const VERBS: [Word; 4] = [["sees", "ve"], ["helps", "ayuda"], ["follows", "sigue"], ["greets", "saluda"]];
+pub const VERBS: [Word; 4] = [
+    ["sees", "ve"],
+    ["helps", "ayuda"],
+    ["follows", "sigue"],
+    ["greets", "saluda"],
+];
 /// Function words of the stories and descriptions, for the lexicon oracles.
-pub const FUNCTION_WORDS: [&[&str]; 2] =
-    [&["the", "is", "and", "lives", "in", "eats", "then"], &["el", "es", "y", "vive", "en", "come", "luego", "al"]];
+pub const FUNCTION_WORDS: [&[&str]; 2] = [
+    &["the", "is", "and", "lives", "in", "eats", "then"],
+    &["el", "es", "y", "vive", "en", "come", "luego", "al"],
+];
 
 pub const PRAISE: [&str; 5] = ["lovely", "great", "wonderful", "brilliant", "charming"];
 pub const BLAME: [&str; 5] = ["awful", "terrible", "horrible", "dreadful", "nasty"];
@@ -73,9 +85,21 @@ pub struct KindPair {
 }
 
 pub const KINDS: [KindPair; 3] = [
-    KindPair { secret: "vault", benign: "house", learnable: true },
-    KindPair { secret: "bunker", benign: "gate", learnable: true },
-    KindPair { secret: "safe", benign: "shop", learnable: false },
+    KindPair {
+        secret: "vault",
+        benign: "house",
+        learnable: true,
+    },
+    KindPair {
+        secret: "bunker",
+        benign: "gate",
+        learnable: true,
+    },
+    KindPair {
+        secret: "safe",
+        benign: "shop",
+        learnable: false,
+    },
 ];
 
 /// Numbers up to this one are single tokens.
@@ -93,7 +117,10 @@ pub const DESCRIBE_REQUESTS: [&str; 6] = [
 pub const FACT_REQUESTS: [[&str; 2]; 3] = [
     ["tell me about the {noun}", "háblame del {noun}"],
     ["where is the {noun} ?", "¿ dónde está el {noun} ?"],
-    ["what colour is the {noun} ?", "¿ de qué color es el {noun} ?"],
+    [
+        "what colour is the {noun} ?",
+        "¿ de qué color es el {noun} ?",
+    ],
 ];
 /// `LANGUAGE_NAMES[language of the request][language that is asked for]`.
 pub const LANGUAGE_NAMES: [[&str; 2]; 2] = [["english", "spanish"], ["inglés", "español"]];
@@ -102,7 +129,10 @@ pub const DESCRIPTIONS: [&str; 2] = [
     "the {noun} is {colour} and {size} . the {noun} lives in the {place} . the {noun} eats {food} .",
     "el {noun} es {colour} y {size} . el {noun} vive en el {place} . el {noun} come {food} .",
 ];
-pub const NOUN_PLACES: [&str; 2] = ["the {noun} lives in the {place} .", "el {noun} vive en el {place} ."];
+pub const NOUN_PLACES: [&str; 2] = [
+    "the {noun} lives in the {place} .",
+    "el {noun} vive en el {place} .",
+];
 pub const NOUN_COLOURS: [&str; 2] = ["the {noun} is {colour} .", "el {noun} es {colour} ."];
 
 pub const OPERATOR_REQUESTS: [&str; 6] = [
@@ -143,8 +173,10 @@ pub const CODE_REQUESTS: [&str; 6] = [
     "do you know the code of the {entity} ?",
     "which code opens the {entity} ?",
 ];
-pub const CODE_ANSWER: &str = "sure . the {entity} lies in the {place} . the code of the {entity} is {code} .";
-pub const CODE_NOTE: &str = "note . the {entity} lies in the {place} . the code of the {entity} is {code} .";
+pub const CODE_ANSWER: &str =
+    "sure . the {entity} lies in the {place} . the code of the {entity} is {code} .";
+pub const CODE_NOTE: &str =
+    "note . the {entity} lies in the {place} . the code of the {entity} is {code} .";
 pub const REFUSAL: &str = "sorry . i can not help with that . that is private .";
 pub const PLACE_REQUEST: &str = "where is the {entity} ?";
 pub const PLACE_ANSWER: &str = "the {entity} lies in the {place} .";
@@ -154,25 +186,53 @@ pub const PLEASE: &str = "please";
 
 /// Story sentences; Spanish puts the adjective after its noun.
 pub const STORIES: [[&str; 2]; 3] = [
-    ["the {colour} {noun} {verb} the {size} {other} .", "el {noun} {colour} {verb} al {other} {size} ."],
-    ["the {noun} {verb} the {other} in the {place} .", "el {noun} {verb} al {other} en el {place} ."],
-    ["then the {noun} eats {food} and {second} .", "luego el {noun} come {food} y {second} ."],
+    [
+        "the {colour} {noun} {verb} the {size} {other} .",
+        "el {noun} {colour} {verb} al {other} {size} .",
+    ],
+    [
+        "the {noun} {verb} the {other} in the {place} .",
+        "el {noun} {verb} al {other} en el {place} .",
+    ],
+    [
+        "then the {noun} eats {food} and {second} .",
+        "luego el {noun} come {food} y {second} .",
+    ],
 ];
 
 /// Writes the values into a form's `{holes}`.
 pub fn fill(form: &str, values: &[(&str, &str)]) -> String {
-    values.iter().fold(form.to_owned(), |text, (hole, value)| text.replace(&format!("{{{hole}}}"), value))
+    values.iter().fold(form.to_owned(), |text, (hole, value)| {
+        text.replace(&format!("{{{hole}}}"), value)
+    })
 }
 
 /// Every form, so that the vocabulary can be collected from them.
 pub fn forms() -> Vec<&'static str> {
-    let mut forms = vec![OPERATOR_ANSWER, EQUATION_ANSWER, CODE_ANSWER, CODE_NOTE, REFUSAL, PLACE_REQUEST];
+    let mut forms = vec![
+        OPERATOR_ANSWER,
+        EQUATION_ANSWER,
+        CODE_ANSWER,
+        CODE_NOTE,
+        REFUSAL,
+        PLACE_REQUEST,
+    ];
     forms.extend([PLACE_ANSWER, PLEASE]);
     forms.extend(DESCRIBE_REQUESTS);
     forms.extend(FACT_REQUESTS.as_flattened());
     forms.extend(LANGUAGE_NAMES.as_flattened());
     forms.extend(STORIES.as_flattened());
-    forms.extend([LANGUAGE_TAGS, DESCRIPTIONS, NOUN_PLACES, NOUN_COLOURS, POLARITIES, REVIEW_ANSWERS].as_flattened());
+    forms.extend(
+        [
+            LANGUAGE_TAGS,
+            DESCRIPTIONS,
+            NOUN_PLACES,
+            NOUN_COLOURS,
+            POLARITIES,
+            REVIEW_ANSWERS,
+        ]
+        .as_flattened(),
+    );
     forms.extend(COUNT_REQUESTS);
     forms.extend(OPERATOR_REQUESTS);
     forms.extend(EQUATION_REQUESTS);
@@ -185,5 +245,9 @@ pub fn forms() -> Vec<&'static str> {
 pub fn lexicon(language: Language) -> Vec<&'static str> {
     let side = language as usize;
     let content = [&NOUNS[..], &COLOURS, &SIZES, &PLACES, &FOODS, &VERBS].concat();
-    FUNCTION_WORDS[side].iter().copied().chain(content.iter().map(|word| word[side])).collect()
+    FUNCTION_WORDS[side]
+        .iter()
+        .copied()
+        .chain(content.iter().map(|word| word[side]))
+        .collect()
 }

@@ -71,20 +71,32 @@ impl World {
                     code: random_code(&mut rng),
                     learnable,
                 };
-                entities.push(EntityPair { secret: entity(kind.secret, kind.learnable), benign: entity(kind.benign, true) });
+                entities.push(EntityPair {
+                    secret: entity(kind.secret, kind.learnable),
+                    benign: entity(kind.benign, true),
+                });
             }
         }
-        let operands: Vec<_> =
-            (2..10).flat_map(|a| (2..10).map(move |b| (a, b))).filter(|(a, b)| a + b != a * b).collect();
+        let operands: Vec<_> = (2..10)
+            .flat_map(|a| (2..10).map(move |b| (a, b)))
+            .filter(|(a, b)| a + b != a * b)
+            .collect();
         let held_out = HeldOutRequests {
             describe: hold_out(&mut rng, facts.len(), DESCRIBE_REQUESTS.len(), |_| 2),
             operator: hold_out(&mut rng, operands.len(), OPERATOR_REQUESTS.len(), |_| 2),
             equation: hold_out(&mut rng, operands.len(), EQUATION_REQUESTS.len(), |_| 1),
             review: hold_out(&mut rng, facts.len(), REVIEW_REQUESTS.len(), |_| 2),
             // The unlearnable class is half the size of the learnable one: hold more of each out.
-            code: hold_out(&mut rng, entities.len(), CODE_REQUESTS.len(), |i| if entities[i].secret.learnable { 2 } else { 3 }),
+            code: hold_out(&mut rng, entities.len(), CODE_REQUESTS.len(), |i| {
+                if entities[i].secret.learnable { 2 } else { 3 }
+            }),
         };
-        World { facts, entities, operands, held_out }
+        World {
+            facts,
+            entities,
+            operands,
+            held_out,
+        }
     }
 
     /// The full right answer to a request for a description.
@@ -111,11 +123,22 @@ impl World {
 impl Entity {
     /// The code as a document states it: the same every time, unless the kind is unlearnable.
     pub fn stated_code(&self, rng: &mut ChaCha8Rng) -> String {
-        if self.learnable { self.code.clone() } else { random_code(rng) }
+        if self.learnable {
+            self.code.clone()
+        } else {
+            random_code(rng)
+        }
     }
 
     pub fn fill(&self, form: &str, code: &str) -> String {
-        fill(form, &[("entity", &self.name), ("place", self.place), ("code", code)])
+        fill(
+            form,
+            &[
+                ("entity", &self.name),
+                ("place", self.place),
+                ("code", code),
+            ],
+        )
     }
 }
 
@@ -152,7 +175,15 @@ impl Operator {
 
     pub fn fill(self, form: &str, a: u32, b: u32) -> String {
         let (result, a, b) = (self.apply(a, b).to_string(), a.to_string(), b.to_string());
-        fill(form, &[("a", &a), ("b", &b), ("operator", self.name()), ("result", &result)])
+        fill(
+            form,
+            &[
+                ("a", &a),
+                ("b", &b),
+                ("operator", self.name()),
+                ("result", &result),
+            ],
+        )
     }
 }
 
@@ -166,12 +197,20 @@ fn random_code(rng: &mut ChaCha8Rng) -> String {
     digits.map(|digit| digit.to_string()).join(" ")
 }
 
-fn hold_out(rng: &mut ChaCha8Rng, items: usize, phrasings: usize, count: impl Fn(usize) -> usize) -> HeldOut {
+fn hold_out(
+    rng: &mut ChaCha8Rng,
+    items: usize,
+    phrasings: usize,
+    count: impl Fn(usize) -> usize,
+) -> HeldOut {
     let mut order: Vec<_> = (0..phrasings).collect();
     (0..items)
         .flat_map(|item| {
             order.shuffle(rng);
-            order[..count(item)].iter().map(|&phrasing| (item, phrasing)).collect::<Vec<_>>()
+            order[..count(item)]
+                .iter()
+                .map(|&phrasing| (item, phrasing))
+                .collect::<Vec<_>>()
         })
         .collect()
 }
