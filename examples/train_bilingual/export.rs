@@ -38,8 +38,7 @@ pub fn config(a: &Architecture, vocabulary: usize) -> Value {
         "num_key_value_heads": a.kv_heads,
         "head_dim": a.head_dim(),
         "hidden_act": "silu",
-        // Through its shortest decimal, lest 1e-6 be written with the digits of its nearest f32.
-        "rms_norm_eps": a.rms_norm_eps.to_string().parse::<f64>().unwrap_or(f64::from(a.rms_norm_eps)),
+        "rms_norm_eps": a.rms_norm_eps,
         "rope_theta": a.rope_theta,
         "max_position_embeddings": a.max_positions,
         "tie_word_embeddings": true,

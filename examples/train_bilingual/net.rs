@@ -76,16 +76,17 @@ impl Net {
     pub fn forward(&self, inputs: &Inputs) -> Result<Outputs> {
         let (rows, window) = inputs.ids.dims2()?;
         let a = &self.architecture;
-        let rotary = Rotary::new(window, a.head_dim(), a.rope_theta);
+        let eps = a.rms_norm_eps as f32;
+        let rotary = Rotary::new(window, a.head_dim(), a.rope_theta as f32);
         let mut x = self
             .embedding
             .index_select(&inputs.ids.flatten_all()?, 0)?
             .reshape((rows, window, a.hidden_size))?;
         let mut contributions = Vec::with_capacity(a.layers);
         for (block, push) in self.blocks.iter().zip(&inputs.pushes) {
-            let h = rms_norm(&x, &block.attention_norm, a.rms_norm_eps)?;
+            let h = rms_norm(&x, &block.attention_norm, eps)?;
             x = (x + self.attention(block, &h, &rotary, &inputs.mask)?)?;
-            let h = rms_norm(&x, &block.feed_forward_norm, a.rms_norm_eps)?;
+            let h = rms_norm(&x, &block.feed_forward_norm, eps)?;
             // [rows, window, intermediate]: the activations whose channels are the neurons
             let activations = swiglu(&linear(&h, &block.gate)?, &linear(&h, &block.up)?)?;
             let write_lengths = block.down.sqr()?.sum(0)?.sqrt()?;
@@ -97,7 +98,7 @@ impl Net {
                 x = (x + push)?;
             }
         }
-        let h = rms_norm(&x, &self.norm, a.rms_norm_eps)?;
+        let h = rms_norm(&x, &self.norm, eps)?;
         Ok(Outputs {
             logits: linear(&h, &self.embedding)?,
             contributions: (Tensor::stack(&contributions, 0)?.mean(0))?,

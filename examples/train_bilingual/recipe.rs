@@ -40,8 +40,8 @@ pub struct Architecture {
     pub kv_heads: usize,
     pub intermediate_size: usize,
     pub max_positions: usize,
-    pub rope_theta: f32,
-    pub rms_norm_eps: f32,
+    pub rope_theta: f64,
+    pub rms_norm_eps: f64,
 }
 
 /// The family of the block. A sibling with a norm after the feed-forward would be a second variant here, one more
@@ -117,7 +117,7 @@ pub struct DirectionNoise {
     /// Share of rows that are pushed.
     pub rows: f64,
     /// Largest push, relative to the residual's length.
-    pub scale: f32,
+    pub scale: f64,
 }
 
 #[derive(Debug, Deserialize)]

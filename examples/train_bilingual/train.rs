@@ -275,7 +275,7 @@ fn pushes(recipe: &Recipe, rng: &mut ChaCha8Rng) -> Result<Vec<Option<Tensor>>> 
     let mut layers: Vec<Option<Vec<f32>>> = vec![None; a.layers];
     for row in 0..rows {
         let layer = rng.random_range(0..a.layers);
-        let scale = rng.random_range(0.0..1.0) * noise.scale;
+        let scale = rng.random_range(0.0..1.0) * noise.scale as f32;
         if !rng.random_bool(noise.rows) {
             continue;
         }
