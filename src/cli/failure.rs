@@ -1,6 +1,13 @@
 //! Why the program ends without success, and with which exit code.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
+
+use anyhow::anyhow;
+
+use crate::pipeline::OpenError;
+use crate::record::{ErrorKind, RecordError};
+use crate::spec::LoadError;
 
 /// A failure with its exit code. The table stands in `--help` and in the README.
 #[derive(Debug)]
@@ -35,4 +42,53 @@ impl Failure {
             | Failure::Integrity(error) => error,
         }
     }
+}
+
+impl From<LoadError> for Failure {
+    fn from(error: LoadError) -> Self {
+        let report = error.render(colour_on_stderr());
+        match error {
+            LoadError::Spec(_) => Failure::Rejected(anyhow!("the spec is rejected\n\n{report}")),
+            LoadError::Model(_) => {
+                Failure::Unusable(anyhow!("the model cannot be used\n\n{report}"))
+            }
+        }
+    }
+}
+
+impl From<RecordError> for Failure {
+    fn from(error: RecordError) -> Self {
+        let kind = error.kind();
+        let error = anyhow::Error::new(error);
+        match kind {
+            ErrorKind::Usage => Failure::Rejected(error),
+            ErrorKind::Failed => Failure::Failed(error),
+            ErrorKind::Integrity => Failure::Integrity(error),
+        }
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Record(error) => error.into(),
+            OpenError::Changed { .. } => Failure::Rejected(error.into()),
+        }
+    }
+}
+
+impl Failure {
+    /// A run that stopped: an integrity failure when its record says so.
+    pub fn from_run(error: anyhow::Error) -> Self {
+        match error.downcast::<RecordError>() {
+            Ok(error) => error.into(),
+            Err(error) => Failure::Failed(error),
+        }
+    }
+}
+
+/// Whether messages on stderr may be coloured: on a terminal, unless `NO_COLOR` is set (<https://no-color.org>).
+pub fn colour_on_stderr() -> bool {
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    !refused && std::io::stderr().is_terminal()
 }

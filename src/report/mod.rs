@@ -10,6 +10,7 @@
 pub mod error;
 pub mod figures;
 pub mod format;
+pub mod from_record;
 pub mod input;
 pub mod interest;
 pub mod samples;

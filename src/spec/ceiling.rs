@@ -18,6 +18,9 @@ pub struct CalibrationSpec {
     /// Strength, in budgets, of the one-step push screen.
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub push: f64,
+    /// How many of the generic prompts the calibration neurons are steered on; budgets are always read on all of them.
+    #[schemars(range(min = 1))]
+    pub rollout_prompts: usize,
 }
 
 impl Default for CalibrationSpec {
@@ -27,6 +30,7 @@ impl Default for CalibrationSpec {
             positions: CalibrationPositions::default(),
             statistic: Statistic::default(),
             push: 0.6,
+            rollout_prompts: 16,
         }
     }
 }
@@ -102,6 +106,17 @@ pub enum Predictor {
     ParticipationRatio,
     /// Median `m*` of the calibration neurons, measured on the generic prompts.
     Calibrated,
+}
+
+impl Predictor {
+    /// The predictor's name, as in the spec.
+    pub fn name(self) -> &'static str {
+        match self {
+            Predictor::Constant => "constant",
+            Predictor::ParticipationRatio => "participation_ratio",
+            Predictor::Calibrated => "calibrated",
+        }
+    }
 }
 
 /// Shares of prompts at which a dose counts as flipped or collapsed.

@@ -7,13 +7,34 @@ pub mod behavior;
 pub mod ceiling;
 pub mod coherence;
 pub mod doses;
+pub mod hub;
+pub mod load;
+pub mod located;
 pub mod model;
 pub mod neurons;
 pub mod oracle;
+pub mod path;
+pub mod problem;
 pub mod prompts;
 pub mod range;
 pub mod report;
+pub mod resolve;
 pub mod rollout;
+pub mod schema;
+pub mod set;
+pub mod source;
+pub mod starter;
+mod suggest;
+pub mod summary;
+pub mod target;
+pub mod tree;
+pub mod value;
+mod violations;
+pub mod written;
+
+pub use load::{LoadError, Loaded, load_study};
+pub use problem::{Problem, SpecError};
+pub use resolve::resolve;
 
 use std::collections::BTreeMap;
 

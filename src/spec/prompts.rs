@@ -1,9 +1,12 @@
 //! `prompts`: named sets of prompts.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// A named set of prompts. Give exactly one of `inline`, `text_file` and `jsonl`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -46,9 +49,9 @@ pub struct PromptSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1))]
     pub tokens: Option<Vec<u32>>,
-    /// What this prompt's answers are compared with: values by name, used by the oracles `number` and `exact`.
+    /// What this prompt's answers are compared with: text, numbers or truth values by name, used by the oracles `number` and `exact`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub expect: BTreeMap<String, String>,
+    pub expect: BTreeMap<String, Expected>,
 }
 
 /// One message of a chat.
@@ -59,4 +62,56 @@ pub struct ChatMessage {
     pub role: String,
     /// What is said.
     pub content: String,
+}
+
+/// A value that answers are compared with, as text: numbers are kept as they are written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Expected(pub String);
+
+impl<'de> Deserialize<'de> for Expected {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ScalarVisitor;
+        impl Visitor<'_> for ScalarVisitor {
+            type Value = Expected;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("text, a number, `true` or `false`")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Expected, E> {
+                Ok(Expected(text.to_owned()))
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Expected, E> {
+                Ok(Expected(number.to_string()))
+            }
+
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Expected, E> {
+                Ok(Expected(number.to_string()))
+            }
+
+            fn visit_f64<E: de::Error>(self, number: f64) -> Result<Expected, E> {
+                Ok(Expected(number.to_string()))
+            }
+
+            fn visit_bool<E: de::Error>(self, truth: bool) -> Result<Expected, E> {
+                Ok(Expected(truth.to_string()))
+            }
+        }
+        deserializer.deserialize_any(ScalarVisitor)
+    }
+}
+
+impl JsonSchema for Expected {
+    fn schema_name() -> Cow<'static, str> {
+        "Expected".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A value that answers are compared with, as text: numbers are kept as they are written.",
+            "type": ["string", "number", "boolean"],
+        })
+    }
 }

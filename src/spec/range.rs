@@ -81,7 +81,9 @@ impl JsonSchema for IndexRange {
         json_schema!({
             "description": "An index counted from 0, or a range such as `0..64` (without its end).",
             "type": ["integer", "string"],
+            "format": "index-range",
             "minimum": 0,
+            "maximum": u64::MAX,
             "pattern": r"^\s*[0-9]+\s*(\.\.\s*[0-9]+\s*)?$",
         })
     }

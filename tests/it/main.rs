@@ -1,2 +1,11 @@
-#[test]
-fn x() {}
+//! The one integration-test binary: a module per topic.
+
+mod codec;
+mod inspect;
+mod model_folder;
+mod parity;
+mod shared;
+mod spec_errors;
+mod spec_fuzz;
+mod text_parity;
+mod tiny;

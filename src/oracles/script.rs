@@ -1,0 +1,57 @@
+//! `unicode_script`: the share of a text's letters that belongs to a script.
+
+use unicode_script::{Script, UnicodeScript};
+
+use super::judge::Judgement;
+
+/// A script and the least share of it.
+#[derive(Debug)]
+pub struct ScriptJudge {
+    pub script: Script,
+    pub at_least: f64,
+}
+
+impl ScriptJudge {
+    pub fn judge(&self, text: &str) -> Judgement {
+        let (mut letters, mut inside) = (0_usize, 0_usize);
+        for letter in text.chars().filter(|c| c.is_alphabetic()) {
+            match letter.script() {
+                Script::Common | Script::Inherited | Script::Unknown => {}
+                script => {
+                    letters += 1;
+                    inside += usize::from(script == self.script);
+                }
+            }
+        }
+        let rule = format!(
+            "{inside} of {letters} letters are {}",
+            self.script.full_name()
+        );
+        if letters > 0 && inside as f64 / letters as f64 >= self.at_least {
+            Judgement::yes(rule, None)
+        } else {
+            Judgement::no(rule)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn letters_are_counted_and_nothing_else() {
+        for (script, at_least, text, expected) in [
+            (Script::Cyrillic, 1.0, "Привет, 42!", true),
+            (Script::Cyrillic, 0.6, "Привет abc", true),
+            (Script::Cyrillic, 0.7, "Привет abc", false),
+            (Script::Latin, 1.0, "Größe", true),
+            (Script::Han, 1.0, "漢字", true),
+            (Script::Han, 0.0, "123", false),
+            (Script::Latin, 0.0, "", false),
+        ] {
+            let judge = ScriptJudge { script, at_least };
+            assert_eq!(judge.judge(text).holds, expected, "{script:?} in {text}");
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! The one way from a spec file to a study: what `check` accepts is what `run` runs.
+
+use std::path::Path;
+
+use super::hub;
+use super::path::SpecPath;
+use super::problem::SpecError;
+use super::resolve::resolve;
+use super::target::SpecTarget;
+use super::written::Written;
+use crate::model::{ModelError, ModelHeader};
+use crate::study::Study;
+
+/// A study with the spec and the model it was made from.
+#[derive(Debug)]
+pub struct Loaded<T = ModelHeader> {
+    /// The study.
+    pub study: Study,
+    /// The model, without its weights.
+    pub header: T,
+    /// The text of the spec file.
+    pub spec_text: String,
+    /// SHA-256 of the spec file's bytes, lower-case hex.
+    pub spec_sha256: String,
+}
+
+/// Why a spec cannot be run.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The spec is rejected.
+    #[error("{0}")]
+    Spec(SpecError),
+    /// The spec is well-formed, but its model cannot be used.
+    #[error("{0}")]
+    Model(SpecError),
+}
+
+impl LoadError {
+    /// The report for a person; `colour` for a terminal.
+    pub fn render(&self, colour: bool) -> String {
+        match self {
+            LoadError::Spec(error) | LoadError::Model(error) => error.render(colour),
+        }
+    }
+}
+
+/// Reads a spec, changes it by `--set` arguments (`key.path=value`), finds its model and resolves it.
+///
+/// # Errors
+/// Every problem of the spec at once, each with its place; or why the model cannot be used.
+pub fn load_study(path: &Path, settings: &[String]) -> Result<Loaded, LoadError> {
+    load_with(path, settings, ModelHeader::read)
+}
+
+/// The same with another way to read the model's folder, so that tests need no model.
+pub fn load_with<T: SpecTarget>(
+    path: &Path,
+    settings: &[String],
+    read: impl FnOnce(&Path) -> Result<T, ModelError>,
+) -> Result<Loaded<T>, LoadError> {
+    let written = Written::read(path, settings).map_err(LoadError::Spec)?;
+    let asked = hub::asked(&written).map_err(|p| LoadError::Spec(written.error(vec![p])))?;
+    let unusable = |message: String, help: String| {
+        let spec = &written.spec.model;
+        let key = if spec.hub.is_some() { "hub" } else { "path" };
+        let path = SpecPath::root().key("model").key(key);
+        let problem = written.located.problem(&path, message).help(help);
+        LoadError::Model(written.error(vec![problem]))
+    };
+    let folder = asked
+        .find()
+        .map_err(|(message, help)| unusable(message, help))?;
+    let header = read(&folder).map_err(|error| {
+        let message = format!("the model in {} cannot be used: {error}", folder.display());
+        unusable(
+            message,
+            "`reachspec inspect` says more about a model folder".into(),
+        )
+    })?;
+    let study = resolve(&written, &folder, &header).map_err(LoadError::Spec)?;
+    Ok(Loaded {
+        study,
+        header,
+        spec_text: written.text().to_owned(),
+        spec_sha256: written.sha256,
+    })
+}

@@ -1,0 +1,250 @@
+//! Oracles: word lists read, patterns compiled, names checked.
+
+use std::collections::BTreeSet;
+
+use super::context::Context;
+use crate::oracles::{Lexicon, Need, Oracle, Strings, is_word, parse_number, script_named};
+use crate::spec::oracle::{LexiconSpec, OracleSpec, StringsSpec};
+use crate::spec::path::SpecPath;
+use crate::spec::problem::quote;
+use crate::spec::suggest;
+use crate::study::Prompt;
+
+/// Scripts that are suggested for a misspelt name.
+const COMMON_SCRIPTS: [&str; 20] = [
+    "Arabic",
+    "Armenian",
+    "Bengali",
+    "Cyrillic",
+    "Devanagari",
+    "Ethiopic",
+    "Georgian",
+    "Greek",
+    "Gujarati",
+    "Han",
+    "Hangul",
+    "Hebrew",
+    "Hiragana",
+    "Katakana",
+    "Khmer",
+    "Latin",
+    "Myanmar",
+    "Tamil",
+    "Telugu",
+    "Thai",
+];
+
+/// An oracle that can judge, or `None` and a report.
+pub fn oracle(context: &mut Context<'_>, path: &SpecPath, spec: &OracleSpec) -> Option<Oracle> {
+    if let Some(strings) = &spec.contains {
+        let path = path.key("contains");
+        return strings_of(context, &path, strings).map(Oracle::Contains);
+    }
+    if let Some(strings) = &spec.starts_with {
+        let path = path.key("starts_with");
+        return strings_of(context, &path, strings).map(Oracle::StartsWith);
+    }
+    if let Some(pattern) = &spec.regex {
+        return compiled(context, &path.key("regex"), Oracle::Regex(pattern.clone()));
+    }
+    if let Some(lexicon) = &spec.lexicon {
+        return lexicon_of(context, &path.key("lexicon"), lexicon).map(Oracle::Lexicon);
+    }
+    if let Some(script) = &spec.unicode_script {
+        script_exists(
+            context,
+            &path.key("unicode_script").key("script"),
+            &script.script,
+        )?;
+        let (script, at_least) = (script.script.clone(), script.at_least);
+        return Some(Oracle::UnicodeScript { script, at_least });
+    }
+    if let Some(number) = &spec.number {
+        return Some(Oracle::Number {
+            expect: number.expect.clone(),
+            which: number.which,
+            tolerance: number.tolerance,
+        });
+    }
+    if let Some(exact) = &spec.exact {
+        let (expect, mode) = (exact.expect.clone(), exact.mode);
+        return Some(Oracle::Exact { expect, mode });
+    }
+    if let Some(inner) = &spec.all {
+        return several(context, &path.key("all"), inner).map(Oracle::All);
+    }
+    if let Some(inner) = &spec.any {
+        return several(context, &path.key("any"), inner).map(Oracle::Any);
+    }
+    let inner = oracle(context, &path.key("not"), spec.not.as_deref()?)?;
+    Some(Oracle::Not(Box::new(inner)))
+}
+
+fn several(
+    context: &mut Context<'_>,
+    path: &SpecPath,
+    specs: &[OracleSpec],
+) -> Option<Vec<Oracle>> {
+    let oracles: Vec<Option<Oracle>> = (specs.iter().enumerate())
+        .map(|(index, spec)| oracle(context, &path.item(index), spec))
+        .collect();
+    oracles.into_iter().collect()
+}
+
+fn compiled(context: &mut Context<'_>, path: &SpecPath, oracle: Oracle) -> Option<Oracle> {
+    match oracle.compile() {
+        Ok(_) => Some(oracle),
+        Err(error) => {
+            let help = "the syntax is that of the Rust crate `regex`; in YAML, single quotes keep backslashes as they are";
+            context.reject(path, error.to_string(), help);
+            None
+        }
+    }
+}
+
+fn strings_of(context: &mut Context<'_>, path: &SpecPath, spec: &StringsSpec) -> Option<Strings> {
+    let given = [("any", spec.any.is_some()), ("all", spec.all.is_some())];
+    let key = context.exactly_one(path, &given)?;
+    let (strings, need) = match key {
+        "any" => (spec.any.as_ref()?, Need::Any),
+        _ => (spec.all.as_ref()?, Need::All),
+    };
+    if let Some(position) = strings.iter().position(String::is_empty) {
+        let path = path.key(key).item(position);
+        context.reject(&path, "an empty string is found in every text", "remove it");
+        return None;
+    }
+    let strings = Strings {
+        strings: strings.iter().cloned().collect(),
+        need,
+        case_sensitive: spec.case_sensitive,
+    };
+    compiled(context, path, Oracle::Contains(strings.clone()))?;
+    Some(strings)
+}
+
+fn lexicon_of(context: &mut Context<'_>, path: &SpecPath, spec: &LexiconSpec) -> Option<Lexicon> {
+    let given = [
+        ("words", spec.words.is_some()),
+        ("words_file", spec.words_file.is_some()),
+    ];
+    let key = context.exactly_one(path, &given)?;
+    let words = word_list(
+        context,
+        &path.key(key),
+        spec.words.as_deref(),
+        spec.words_file.as_deref(),
+    )?;
+    let against = match (&spec.against, &spec.against_file) {
+        (None, None) => None,
+        (words, file) => {
+            let given = [
+                ("against", words.is_some()),
+                ("against_file", file.is_some()),
+            ];
+            let key = context.exactly_one(path, &given)?;
+            Some(word_list(
+                context,
+                &path.key(key),
+                words.as_deref(),
+                file.as_deref(),
+            )?)
+        }
+    };
+    Some(Lexicon {
+        words,
+        against,
+        at_least: spec.at_least,
+        min_words: spec.min_words,
+    })
+}
+
+/// Words in lower case, from the spec or from a file.
+fn word_list(
+    context: &mut Context<'_>,
+    path: &SpecPath,
+    words: Option<&[String]>,
+    file: Option<&str>,
+) -> Option<BTreeSet<String>> {
+    let source = match file {
+        Some(file) => Some(context.read(path, file)?),
+        None => None,
+    };
+    let written: Vec<&str> = match (&source, words) {
+        (Some(source), _) => source
+            .text
+            .lines()
+            .map(str::trim)
+            .filter(|l| !l.is_empty())
+            .collect(),
+        (None, words) => words
+            .unwrap_or_default()
+            .iter()
+            .map(|word| word.trim())
+            .collect(),
+    };
+    if written.is_empty() {
+        context.reject(path, "the word list is empty", "write one word per line");
+        return None;
+    }
+    if let Some(position) = written.iter().position(|word| !is_word(word)) {
+        let path = if source.is_some() {
+            path.clone()
+        } else {
+            path.item(position)
+        };
+        let message = format!(
+            "{} is not one word, so no word of a text can equal it",
+            quote(written[position])
+        );
+        context.reject(
+            &path,
+            message,
+            "words are runs of letters, digits, `_` and inner `'`; for phrases use `contains`",
+        );
+        return None;
+    }
+    Some(written.iter().map(|word| word.to_lowercase()).collect())
+}
+
+fn script_exists(context: &mut Context<'_>, path: &SpecPath, name: &str) -> Option<()> {
+    if let Err(error) = script_named(name) {
+        let help = suggest::did_you_mean(name, COMMON_SCRIPTS);
+        context.reject(path, error.to_string(), help);
+        return None;
+    }
+    Some(())
+}
+
+/// Every prompt must hold the values that the oracle compares with. `set` is the name of the prompts' set.
+pub fn expected_values(
+    context: &mut Context<'_>,
+    path: &SpecPath,
+    oracle: &Oracle,
+    set: &str,
+    prompts: &[Prompt],
+) {
+    let expected: BTreeSet<(&str, bool)> = oracle.expected().into_iter().collect();
+    for (name, must_be_number) in expected {
+        let fault = prompts.iter().find_map(|prompt| {
+            let id = &prompt.id;
+            match prompt.expect.get(name) {
+                None => Some(format!(
+                    "prompt `{id}` of `{set}` has no expected value `{name}`"
+                )),
+                Some(value) if value.trim().is_empty() => Some(format!(
+                    "prompt `{id}` of `{set}` has an empty expected value `{name}`"
+                )),
+                Some(value) if must_be_number && parse_number(value).is_none() => Some(format!(
+                    "prompt `{id}` of `{set}` expects `{name}` to be {}, which is no number",
+                    quote(value)
+                )),
+                Some(_) => None,
+            }
+        });
+        if let Some(message) = fault {
+            let help = format!("give every prompt of `{set}` an `expect` with `{name}`");
+            context.reject(path, message, help);
+        }
+    }
+}

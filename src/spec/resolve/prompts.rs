@@ -1,0 +1,308 @@
+//! `prompts`: read, encoded and checked against the model.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::context::Context;
+use crate::model::ModelError;
+use crate::spec::located::Located;
+use crate::spec::path::SpecPath;
+use crate::spec::problem::Problem;
+use crate::spec::prompts::{PromptSetSpec, PromptSpec};
+use crate::spec::source::{Place, Source};
+use crate::spec::violations::violations;
+use crate::spec::{schema, tree, value};
+use crate::study::Prompt;
+use crate::units::TokenId;
+
+/// Broken lines of a file after which the rest is not looked at.
+const BROKEN_LINES: usize = 100;
+
+/// A prompt as it is written, and where.
+struct WrittenPrompt {
+    /// Position in its set, before `skip` and `limit`.
+    position: usize,
+    prompt: PromptSpec,
+    path: SpecPath,
+    place: Place,
+}
+
+/// Every prompt set of the spec by name; sets with problems hold the prompts that have none. `longest` is the longest horizon.
+pub fn sets(context: &mut Context<'_>, longest: usize) -> BTreeMap<String, Vec<Prompt>> {
+    let sections = SpecPath::root().key("prompts");
+    let written = context.written;
+    (written.spec.prompts.iter())
+        .map(|(name, set)| {
+            (
+                name.clone(),
+                one_set(context, &sections.key(name), set, longest),
+            )
+        })
+        .collect()
+}
+
+fn one_set(
+    context: &mut Context<'_>,
+    path: &SpecPath,
+    set: &PromptSetSpec,
+    longest: usize,
+) -> Vec<Prompt> {
+    let given = [
+        ("inline", set.inline.is_some()),
+        ("text_file", set.text_file.is_some()),
+        ("jsonl", set.jsonl.is_some()),
+    ];
+    let Some(kind) = context.exactly_one(path, &given) else {
+        return Vec::new();
+    };
+    let (prompts, total) = match kind {
+        "inline" => inline(context, &path.key(kind), set),
+        _ => from_file(context, &path.key(kind), set),
+    };
+    if prompts.is_empty() && total > 0 && set.skip >= total {
+        let message = format!("`{path}` skips all of its {total} prompts");
+        context.reject(&path.key("skip"), message, "make `skip` smaller");
+    }
+    let prompts = unique(context, prompts);
+    (prompts.into_iter())
+        .filter_map(|prompt| encode(context, prompt, longest))
+        .collect()
+}
+
+/// The positions that `skip` and `limit` keep.
+fn kept(set: &PromptSetSpec, total: usize) -> Range<usize> {
+    let start = set.skip.min(total);
+    let limit = set.limit.unwrap_or(usize::MAX);
+    start..start.saturating_add(limit).min(total)
+}
+
+/// Prompts in the spec, and how many there are before `skip` and `limit`.
+fn inline(
+    context: &Context<'_>,
+    path: &SpecPath,
+    set: &PromptSetSpec,
+) -> (Vec<WrittenPrompt>, usize) {
+    let prompts = set.inline.as_deref().unwrap_or_default();
+    let kept = kept(set, prompts.len()).map(|position| WrittenPrompt {
+        position,
+        prompt: prompts[position].clone(),
+        path: path.item(position),
+        place: context.written.located.place(&path.item(position)),
+    });
+    (kept.collect(), prompts.len())
+}
+
+/// Prompts of a text or JSON Lines file, and how many lines it has before `skip` and `limit`.
+fn from_file(
+    context: &mut Context<'_>,
+    path: &SpecPath,
+    set: &PromptSetSpec,
+) -> (Vec<WrittenPrompt>, usize) {
+    let Some(name) = set.text_file.as_ref().or(set.jsonl.as_ref()) else {
+        return (Vec::new(), 0);
+    };
+    let Some(source) = context.read(path, name) else {
+        return (Vec::new(), 0);
+    };
+    let lines = lines(&source.text);
+    if lines.is_empty() {
+        let message = format!("the file {} holds no prompt", source.name);
+        context.reject(path, message, "write one prompt per line");
+    }
+    let mut prompts = Vec::new();
+    let mut broken = 0;
+    for position in kept(set, lines.len()) {
+        if broken >= BROKEN_LINES {
+            break;
+        }
+        let bytes = lines[position].clone();
+        let prompt = if set.text_file.is_some() {
+            Ok(PromptSpec {
+                text: Some(source.text[bytes.clone()].to_owned()),
+                ..PromptSpec::default()
+            })
+        } else {
+            json_line(&source, bytes.clone())
+        };
+        match prompt {
+            Ok(prompt) => prompts.push(WrittenPrompt {
+                position,
+                prompt,
+                path: path.clone(),
+                place: Place::span(&source, bytes),
+            }),
+            Err(problems) => {
+                broken += 1;
+                problems.into_iter().for_each(|p| context.report(p));
+            }
+        }
+    }
+    (prompts, lines.len())
+}
+
+/// The bytes of each line that is not blank, without its line ending.
+fn lines(text: &str) -> Vec<Range<usize>> {
+    let mut start = 0;
+    let mut found = Vec::new();
+    for line in text.split_inclusive('\n') {
+        let content = line.trim_end_matches(['\n', '\r']);
+        if !content.trim().is_empty() {
+            found.push(start..start + content.len());
+        }
+        start += line.len();
+    }
+    found
+}
+
+/// A prompt from a line of JSON Lines.
+fn json_line(source: &Arc<Source>, bytes: Range<usize>) -> Result<PromptSpec, Vec<Problem>> {
+    let line = &source.text[bytes.clone()];
+    let here = |message: String| {
+        let place = Place::span(source, bytes.clone());
+        vec![Problem::new(SpecPath::root(), place, message)]
+    };
+    let mut json: Value = serde_json::from_str(line).map_err(|error| {
+        let start = bytes.start + error.column().saturating_sub(1).min(line.len());
+        let place = Place::span(source, start..start + 1);
+        let message = format!("this line is not valid JSON: {error}");
+        vec![
+            Problem::new(SpecPath::root(), place, message)
+                .help("each line is one prompt, such as {\"text\": \"One day\"}"),
+        ]
+    })?;
+    value::normalise(&mut json);
+    let alone = Arc::new(Source {
+        name: source.name.clone(),
+        text: line.to_owned(),
+    });
+    let tree = match tree::build(&alone) {
+        Ok(tree) => Some(tree),
+        // JSON is YAML, but for a few escapes: where the tree cannot be built, problems point to the whole line.
+        Err(unbuilt) if unbuilt.duplicates.is_empty() => None,
+        Err(unbuilt) => {
+            let message = |problem: Problem| here(problem.message);
+            return Err(unbuilt.duplicates.into_iter().flat_map(message).collect());
+        }
+    };
+    let located = Located::part(source.clone(), bytes.clone(), tree);
+    let problems = violations(&schema::PROMPT, &json, &located);
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    serde_json::from_value(json).map_err(|error| here(error.to_string()))
+}
+
+/// Prompts with distinct names.
+fn unique(context: &mut Context<'_>, prompts: Vec<WrittenPrompt>) -> Vec<WrittenPrompt> {
+    let mut seen: BTreeMap<String, Place> = BTreeMap::new();
+    for prompt in &prompts {
+        if let Some(first) = seen.insert(prompt.id(), prompt.place.clone()) {
+            let message = format!("two prompts of this set are named `{}`", prompt.id());
+            let problem = Problem::new(prompt.path.clone(), prompt.place.clone(), message)
+                .also(first, "the other one")
+                .help("the name is `id`, or the position in the set, counted from 0");
+            context.report(problem);
+        }
+    }
+    prompts
+}
+
+impl WrittenPrompt {
+    fn id(&self) -> String {
+        self.prompt
+            .id
+            .clone()
+            .unwrap_or_else(|| self.position.to_string())
+    }
+}
+
+/// Encodes a prompt, and checks that it fits the model with `longest` generated tokens behind it.
+fn encode(context: &mut Context<'_>, written: WrittenPrompt, longest: usize) -> Option<Prompt> {
+    let outcome = tokens_of(context, &written).and_then(|tokens| {
+        check_tokens(context, &tokens, longest)?;
+        Ok(tokens)
+    });
+    let name = written.id();
+    match outcome {
+        Ok(tokens) => Some(Prompt {
+            id: name,
+            text: readable(context, &written.prompt, &tokens),
+            tokens,
+            expect: (written.prompt.expect.into_iter())
+                .map(|(key, expected)| (key, expected.0))
+                .collect(),
+        }),
+        Err((message, help)) => {
+            let message = format!("prompt `{name}` {message}");
+            context.report(Problem::new(written.path, written.place, message).help(help));
+            None
+        }
+    }
+}
+
+/// What is wrong with a prompt, and what to do.
+type Fault = (String, String);
+
+fn tokens_of(context: &Context<'_>, written: &WrittenPrompt) -> Result<Vec<TokenId>, Fault> {
+    let prompt = &written.prompt;
+    let refused = |error: ModelError| {
+        let help = "the model's tokenizer or chat template refuses it".to_owned();
+        (format!("cannot be encoded: {error}"), help)
+    };
+    match (&prompt.text, &prompt.chat, &prompt.tokens) {
+        (Some(text), None, None) => context.target.encode_text(text).map_err(refused),
+        (None, Some(chat), None) => context.target.encode_chat(chat).map_err(refused),
+        (None, None, Some(tokens)) => Ok(tokens.clone()),
+        _ => Err((
+            "gives none or several of `text`, `chat` and `tokens`".into(),
+            "give exactly one".into(),
+        )),
+    }
+}
+
+fn check_tokens(context: &Context<'_>, tokens: &[TokenId], longest: usize) -> Result<(), Fault> {
+    let shape = context.target.shape();
+    if tokens.is_empty() {
+        return Err((
+            "is empty: it has no token".into(),
+            "write at least one word".into(),
+        ));
+    }
+    if let Some(token) = tokens.iter().find(|&&token| token as usize >= shape.vocab) {
+        return Err((
+            format!(
+                "has the token {token}, but the model knows {} tokens",
+                shape.vocab
+            ),
+            format!("token ids go from 0 to {}", shape.vocab.saturating_sub(1)),
+        ));
+    }
+    let room = shape.context.saturating_sub(longest);
+    if tokens.len() > room {
+        return Err((
+            format!(
+                "has {} tokens; with the longest horizon of {longest} that is more than the model's context of {}",
+                tokens.len(),
+                shape.context
+            ),
+            "shorten the prompt or the horizon".into(),
+        ));
+    }
+    Ok(())
+}
+
+/// The prompt as a person reads it: the text, or the last user message.
+fn readable(context: &Context<'_>, prompt: &PromptSpec, tokens: &[TokenId]) -> String {
+    if let Some(text) = &prompt.text {
+        return text.clone();
+    }
+    let chat = prompt.chat.as_deref().unwrap_or_default();
+    let last_user = chat.iter().rev().find(|message| message.role == "user");
+    match last_user.or(chat.last()) {
+        Some(message) => message.content.clone(),
+        None => context.target.decode(tokens),
+    }
+}
