@@ -74,7 +74,7 @@ fn telling_prompt<'a>(
     prompts.iter().find(flipped).or(prompts.first())
 }
 
-/// The trigger's dose; where the behaviour never flipped, the smallest dose with the most flips below the ceiling.
+/// The trigger's dose; without a trigger, the smallest dose with the most flips below the ceiling; without flips, the largest below it.
 fn trigger_point<'a>(
     input: &Input<'_>,
     curve: &'a Curve,
@@ -85,9 +85,11 @@ fn trigger_point<'a>(
     if let Some(trigger) = trigger {
         return nearest(curve, trigger.budgets());
     }
+    let flips = |p: &&DosePoint| p.at(horizon).map_or(0, |h| h.flipped);
     let below = |p: &&DosePoint| !branch.ceiling.reached() || p.budgets < branch.ceiling.budgets();
+    let flipping = (curve.points.iter().rev()).filter(|p| below(p) && flips(p) > 0);
     // `max_by_key` takes the last of equals: from the largest dose down, that is the smallest.
-    (curve.points.iter().rev().filter(below)).max_by_key(|p| p.at(horizon).map_or(0, |h| h.flipped))
+    (flipping.max_by_key(flips)).or_else(|| curve.points.iter().rev().find(below))
 }
 
 /// The ceiling's dose, or the largest.

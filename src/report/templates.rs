@@ -1,5 +1,6 @@
 //! The templates: built in, each replaceable by a file of the same name in the user's folder.
 
+use std::borrow::Cow;
 use std::path::{Component, Path, PathBuf};
 
 use minijinja::syntax::SyntaxConfig;
@@ -34,6 +35,8 @@ pub const BUILT_IN: &[(&str, &str)] = built_in![
 
 /// Instructions, and units of 64 bytes, that one report may cost: some seconds, some gigabytes at the very worst.
 const FUEL: u64 = 50_000_000;
+/// Longest text put into a report, in characters: names, descriptions and evidence are short unless something is wrong.
+const LONGEST: usize = 2000;
 /// Name of the escaping of Markdown templates.
 const MARKDOWN: &str = "markdown";
 
@@ -46,10 +49,10 @@ pub fn environment(folder: Option<&Path>) -> Result<Environment<'static>, Report
     environment.set_auto_escape_callback(escaping);
     environment.set_formatter(write_escaped);
     environment.add_filter("code", |s: &str| {
-        Value::from_safe_string(text::markdown_code(s))
+        Value::from_safe_string(text::markdown_code(&shortened(s)))
     });
     environment.add_filter("table_code", |s: &str| {
-        Value::from_safe_string(text::markdown_table_code(s))
+        Value::from_safe_string(text::markdown_table_code(&shortened(s)))
     });
     let folder = match folder {
         Some(folder) if !folder.is_dir() => return Err(ReportError::NoTemplates(folder.into())),
@@ -83,6 +86,8 @@ fn escaping(name: &str) -> AutoEscape {
 fn write_escaped(out: &mut Output, state: &mut State, value: &Value) -> Result<(), Error> {
     let untrusted = value.as_str().filter(|_| !value.is_safe());
     let markdown = matches!(state.auto_escape(), AutoEscape::Custom(name) if name == MARKDOWN);
+    let untrusted = untrusted.map(shortened);
+    let untrusted = untrusted.as_deref();
     let html = matches!(state.auto_escape(), AutoEscape::Html);
     match untrusted {
         _ if (markdown || html) && value.is_none() => Ok(()),
@@ -96,6 +101,14 @@ fn write_escaped(out: &mut Output, state: &mut State, value: &Value) -> Result<(
             minijinja::escape_formatter(out, state, &Value::from(text::visible(text)))
         }
         _ => minijinja::escape_formatter(out, state, value),
+    }
+}
+
+/// At most [`LONGEST`] characters, and a note of what is missing.
+fn shortened(text: &str) -> Cow<'_, str> {
+    match text::clip(text, LONGEST) {
+        (_, 0) => text.into(),
+        (start, left_out) => format!("{start} … ({left_out} more characters)").into(),
     }
 }
 

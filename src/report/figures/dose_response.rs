@@ -1,6 +1,6 @@
 //! Dose–response of one neuron: shares of prompts against `g`, the negative branch to the left, with cosθ on a second axis.
 
-use super::legend::{self, Entry};
+use super::legend::{self, Entry, Sample};
 use super::scale::{Frame, Scale};
 use super::style::{self, COLLAPSED, FLIPPED, SeriesStyle};
 use super::svg::{Point, Svg};
@@ -52,7 +52,12 @@ pub fn draw(input: &Input, place: usize, verdict: &NeuronVerdict) -> Figure {
             svg.marker(marker, &format!("dot s-{colour} f-{colour}"), point, 2.6);
         }
     }
-    let entries: Vec<Entry> = series.into_iter().map(|s| (s.style, s.name)).collect();
+    let mut entries: Vec<Entry> = (series.into_iter())
+        .map(|s| (Sample::Series(s.style), s.name))
+        .collect();
+    if verdict.open == Some(true) {
+        entries.push((Sample::Band, "open window".into()));
+    }
     let used = legend::lines(&mut svg, (52.0, SIZE.1 - 6.0), SIZE.0 - 60.0, &entries);
     Figure {
         name: format!(
@@ -123,7 +128,6 @@ fn windows(svg: &mut Svg, input: &Input, verdict: &NeuronVerdict, frame: &Frame)
         );
         let (top, bottom) = (frame.y.range.1, frame.y.range.0);
         svg.rect("band", (a.min(b), top), ((b - a).abs(), bottom - top));
-        svg.text("small mid", ((a + b) / 2.0, top + 12.0), "open");
     }
 }
 

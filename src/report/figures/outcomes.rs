@@ -1,7 +1,7 @@
 //! Outcome classes over horizons: one stacked bar per horizon.
 
 use super::Figure;
-use super::legend::{self, Entry};
+use super::legend::{self, Entry, Sample};
 use super::scale::Scale;
 use super::style;
 use super::svg::Svg;
@@ -47,7 +47,7 @@ pub fn draw(bars: Bars) -> Figure {
         svg.text("tick mid", (x, bottom + 10.0), &format!("{tick}%"));
     }
     let entries: Vec<Entry> = (names(&bars.classes).into_iter().enumerate())
-        .map(|(i, name)| (style::outcome(i, bars.classes.len()), name))
+        .map(|(i, name)| (Sample::Series(style::outcome(i, bars.classes.len())), name))
         .collect();
     let used = legend::areas(
         &mut svg,

@@ -13,10 +13,10 @@ use crate::stages::verdict::{BranchVerdict, NeuronVerdict, Window};
 use crate::units::Sign;
 
 const ROW: f64 = 19.0;
-const TOP: f64 = 58.0;
-const WIDTH: f64 = 660.0;
+const TOP: f64 = 38.0;
+const WIDTH: f64 = 690.0;
 /// Pixels left and right of the axis: neuron names and verdicts.
-const SIDES: (f64, f64) = (168.0, 108.0);
+const SIDES: (f64, f64) = (194.0, 108.0);
 
 /// Draws the given neurons of a behaviour, top to bottom.
 pub fn draw(input: &Input, behavior: &str, name: String, neurons: &[&NeuronVerdict]) -> Figure {
@@ -41,9 +41,9 @@ pub fn draw(input: &Input, behavior: &str, name: String, neurons: &[&NeuronVerdi
     heads(&mut svg, &frame, signs);
     for (row, verdict) in neurons.iter().enumerate() {
         let y = TOP + ROW * (row as f64 + 0.5);
-        svg.text("end strong", (58.0, y + 4.0), &verdict.neuron.to_string());
+        svg.text("end strong", (64.0, y + 4.0), &verdict.neuron.to_string());
         if verdict.role == Role::Control {
-            svg.text("small", (62.0, y + 4.0), "ctl");
+            svg.text("small", (68.0, y + 4.0), "control");
         }
         for branch in &verdict.branches {
             draw_branch(&mut svg, input, &name, &frame, (verdict, branch), y);
@@ -68,7 +68,7 @@ pub fn file_name(place: usize, behavior: &str) -> String {
 
 fn heads(svg: &mut Svg, frame: &Frame, signs: &[Sign]) {
     let y = TOP - 12.0;
-    svg.text("end small", (58.0, y), "neuron");
+    svg.text("end small", (64.0, y), "neuron");
     for sign in signs {
         let (verdict, branch) = match sign {
             Sign::Negative => (("end small", SIDES.0 - 8.0), "− branch: dose below zero"),
@@ -160,37 +160,40 @@ fn arrow(svg: &mut Svg, (x, y): Point, sign: f64) {
     svg.line("edge s-grey", (x, y), (x - 5.0 * sign, y + 4.0));
 }
 
+/// A sample of a mark at a place.
+type Sample<'a> = &'a dyn Fn(&mut Svg, Point);
+
+/// What each mark means, in rows; returns the height used.
 fn key(svg: &mut Svg, figure: &str, (left, top): Point) -> f64 {
-    let (mut x, y) = (left, top + 8.0);
-    let mut entry = |svg: &mut Svg, text: &str, draw: &dyn Fn(&mut Svg, f64)| {
-        draw(svg, x);
-        svg.text("small", (x + 20.0, y + 4.0), text);
-        x += 20.0 + legend::text_width(text) * 0.9 + 10.0;
+    let dot = |class: &'static str| {
+        move |svg: &mut Svg, (x, y)| svg.marker(Marker::Circle, class, (x + 8.0, y), 4.0)
     };
-    entry(svg, "trigger", &|svg, x| {
-        svg.marker(Marker::Circle, "dot s-ink f-blue", (x + 8.0, y), 4.0)
-    });
-    entry(svg, "open window", &|svg, x| {
-        svg.rect("f-green", (x, y - 4.5), (16.0, 9.0))
-    });
-    entry(svg, "ceiling", &|svg, x| {
-        svg.line(
-            "tickmark s-vermilion",
-            (x + 8.0, y - 7.5),
-            (x + 8.0, y + 7.5),
-        );
-    });
-    entry(svg, "predicted ceiling", &|svg, x| {
-        svg.marker(Marker::Diamond, "s-ink hollow", (x + 8.0, y), 3.2);
-    });
-    entry(svg, "collapsed", &|svg, x| {
-        svg.patterned(figure, "hatch", (x, y - 4.5), (16.0, 9.0))
-    });
-    entry(svg, "trigger beyond ceiling", &|svg, x| {
-        svg.marker(Marker::Circle, "s-blue hollow", (x + 8.0, y), 4.0)
-    });
-    entry(svg, "grid ended", &|svg, x| arrow(svg, (x + 12.0, y), 1.0));
-    18.0
+    let entries: [(&str, Sample); 7] = [
+        ("trigger", &dot("dot s-ink f-blue")),
+        ("open window", &|svg, (x, y)| svg.rect("f-green", (x, y - 4.5), (16.0, 9.0))),
+        ("ceiling", &|svg, (x, y)| {
+            svg.line("tickmark s-vermilion", (x + 8.0, y - 7.5), (x + 8.0, y + 7.5));
+        }),
+        ("predicted ceiling", &|svg, (x, y)| {
+            svg.marker(Marker::Diamond, "s-ink hollow", (x + 8.0, y), 3.2);
+        }),
+        ("collapsed", &|svg, (x, y)| {
+            svg.patterned(figure, "hatch", (x, y - 4.5), (16.0, 9.0));
+        }),
+        ("trigger not below ceiling", &dot("s-blue hollow")),
+        ("grid ended", &|svg, (x, y)| arrow(svg, (x + 12.0, y), 1.0)),
+    ];
+    let (mut x, mut y) = (left, top + 8.0);
+    for (text, sample) in entries {
+        let width = 20.0 + legend::text_width(text);
+        if x + width > WIDTH {
+            (x, y) = (left, y + 18.0);
+        }
+        sample(svg, (x, y));
+        svg.text("small", (x + 20.0, y + 4.0), text);
+        x += width + 12.0;
+    }
+    y + 10.0 - top
 }
 
 fn describe(input: &Input, neurons: &[&NeuronVerdict]) -> String {

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::scoreboard;
 use crate::report::format::{coordinate, counted, fixed, keyword, percent};
 use crate::report::input::Input;
+use crate::report::text::label;
 use crate::report::wording::reason_phrase;
 use crate::spec::neurons::Role;
 use crate::stages::verdict::{NeuronVerdict, Window};
@@ -108,6 +109,7 @@ fn behavior(input: &Input, name: &str) -> BehaviorAnswer {
 }
 
 fn sentence(input: &Input, name: &str, open: usize, held_out: &[&NeuronVerdict]) -> String {
+    let name = &label(name, 80);
     let (total, horizon) = (held_out.len(), input.verdict_horizon());
     let found = match (open, total) {
         (_, 0) => return format!("No held-out neuron was measured on {name}."),

@@ -13,6 +13,8 @@ pub struct Baseline {
     pub behavior: String,
     /// Number of prompts.
     pub prompts: usize,
+    /// Whether the behaviour has several classes, so that a flip is more than one column.
+    pub typed: bool,
     /// Names of the outcome columns: the classes, `other`, `collapse`.
     pub classes: Vec<String>,
     /// One per horizon.
@@ -86,6 +88,7 @@ fn baseline(input: &Input, baseline: &crate::stages::judge::Baseline) -> Baselin
     Baseline {
         behavior: baseline.behavior.clone(),
         prompts: baseline.prompts,
+        typed: classes.len() > 1,
         classes: names(&classes),
         rows: baseline.horizons.iter().enumerate().map(row).collect(),
     }

@@ -149,7 +149,9 @@ fn steered_bars<'a>(
     let curve = input.curve(&behavior.name, verdict.neuron, branch.sign)?;
     let horizon = input.verdict_horizon();
     let flips = |p: &&DosePoint| p.at(horizon).map_or(0, |h| h.flipped);
-    let point = curve.points.iter().rev().max_by_key(flips)?;
+    // A neuron that flips nothing has the classes of the unsteered model.
+    let flipping = curve.points.iter().rev().filter(|p| flips(p) > 0);
+    let point = flipping.max_by_key(flips)?;
     let sign = match branch.sign {
         Sign::Positive => "",
         Sign::Negative => "−",

@@ -125,7 +125,7 @@ fn rollout(input: &Input, sample: &Sample) -> RolloutView {
     let (kind, place) = match sample.kind {
         SampleKind::DoseZero => ("unsteered", "dose 0"),
         SampleKind::AtTrigger if reached_trigger => ("trigger", "at the trigger"),
-        SampleKind::AtTrigger => ("trigger", "most flips below the ceiling"),
+        SampleKind::AtTrigger => ("trigger", "below the ceiling"),
         SampleKind::BeyondCeiling if reached_ceiling => ("ceiling", "at the collapse ceiling"),
         SampleKind::BeyondCeiling => ("ceiling", "largest dose; ceiling not reached"),
     };
