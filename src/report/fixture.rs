@@ -70,6 +70,7 @@ impl Fixture {
                 vocab: 332,
                 context: 256,
                 norm_after_ffn: false,
+                parameters: 1_000_000,
             },
             seal: Seal {
                 sha256: "5e".repeat(32),
