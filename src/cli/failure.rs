@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use crate::record::{ErrorKind, RecordError};
+
 /// A failure with its exit code. The table stands in `--help` and in the README.
 #[derive(Debug)]
 pub enum Failure {
@@ -33,6 +35,18 @@ impl Failure {
             | Failure::Unusable(error)
             | Failure::Failed(error)
             | Failure::Integrity(error) => error,
+        }
+    }
+}
+
+impl From<RecordError> for Failure {
+    fn from(error: RecordError) -> Self {
+        let kind = error.kind();
+        let error = anyhow::Error::new(error);
+        match kind {
+            ErrorKind::Usage => Failure::Rejected(error),
+            ErrorKind::Failed => Failure::Failed(error),
+            ErrorKind::Integrity => Failure::Integrity(error),
         }
     }
 }
