@@ -3,7 +3,7 @@
 use std::f64::consts::PI;
 use std::time::Instant;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use candle_core::backprop::GradStore;
 use candle_core::{D, Device, Tensor, Var};
 use candle_nn::{AdamW, Optimizer, ParamsAdamW};
@@ -46,11 +46,33 @@ struct Rows {
     documents: Vec<usize>,
 }
 
-/// Runs every phase of the recipe on `net`.
-pub fn train(net: &Net, source: &Source, seed: u64) -> Result<()> {
-    for (index, phase) in source.recipe.training.phases.iter().enumerate() {
+/// Runs the phases of the recipe on `net`: all, or after a resumption those that follow the last rounded one.
+pub fn train(net: &Net, source: &Source, seed: u64, resumed: bool) -> Result<()> {
+    let phases = &source.recipe.training.phases;
+    let done = if resumed {
+        phases
+            .iter()
+            .rposition(|phase| phase.round)
+            .map(|last| last + 1)
+    } else {
+        Some(0)
+    };
+    let done = done.context("nothing to resume from: no phase of the recipe has `round: true`")?;
+    for (index, phase) in phases.iter().enumerate().skip(done) {
         let rng = &mut ChaCha8Rng::seed_from_u64(seed.wrapping_add(index as u64));
-        run_phase(net, source, phase, rng)?;
+        let corpus = source.corpus.of_phase(phase)?;
+        run_phase(
+            net,
+            &Source {
+                corpus: &corpus,
+                ..*source
+            },
+            phase,
+            rng,
+        )?;
+        if phase.round {
+            net.round()?;
+        }
     }
     Ok(())
 }
