@@ -2,6 +2,7 @@
 //!
 //!     cargo run --release --example train_bilingual -- specs/models/bilingual/recipe.yaml
 
+mod batch;
 mod card;
 mod corpus;
 mod evaluate;
@@ -24,11 +25,11 @@ use clap::Parser;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
+use batch::Source;
 use corpus::{Corpus, Document};
 use net::Net;
 use recipe::Recipe;
 use tokenizer::Vocabulary;
-use train::Source;
 use world::World;
 
 /// Trains the model of a recipe and writes it beside the recipe, with its card and the prompt sets.
