@@ -36,7 +36,10 @@ pub fn run(args: Args) -> Result<(), Failure> {
     }
     let plan = plan(&loaded.study);
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&plan).expect("plans are plain data"));
+        println!(
+            "{}",
+            serde_json::to_string_pretty(&plan).expect("plans are plain data")
+        );
     } else {
         print(&plan);
     }
@@ -48,18 +51,33 @@ fn print(plan: &Plan) {
     println!("\nneurons");
     for group in &plan.groups {
         let role = serde_json::to_value(group.role).expect("roles are plain data");
-        let how = if group.screened { "chosen by a screen" } else { "named by the spec" };
-        println!("  {:20} {:>6}  {}, {how}", group.name, group.neurons, role.as_str().unwrap_or_default());
+        let how = if group.screened {
+            "chosen by a screen"
+        } else {
+            "named by the spec"
+        };
+        println!(
+            "  {:20} {:>6}  {}, {how}",
+            group.name,
+            group.neurons,
+            role.as_str().unwrap_or_default()
+        );
     }
     println!("\nbehaviors");
     for behavior in &plan.behaviors {
         let (prompts, longest) = (behavior.prompts, behavior.longest_prompt);
-        println!("  {:20} {prompts:>6}  prompts of at most {longest} tokens", behavior.name);
+        println!(
+            "  {:20} {prompts:>6}  prompts of at most {longest} tokens",
+            behavior.name
+        );
     }
     println!("\nat most");
     println!("  signed doses   {:>12}  per neuron", plan.doses);
     println!("  screen steps   {:>12}  forward passes", plan.screen_steps);
     println!("  rollouts       {:>12}", plan.trials);
     println!("  tokens         {:>12}  generated", plan.tokens);
-    println!("  operations     {:>12.2e}  floating point, to generate and to score", plan.operations);
+    println!(
+        "  operations     {:>12.2e}  floating point, to generate and to score",
+        plan.operations
+    );
 }

@@ -9,6 +9,7 @@ use super::run_record::write_verdicts;
 use super::seal;
 use super::store::TrialStore;
 use super::trial::{Trial, tests::trial};
+use crate::model::Shape;
 use crate::spec::ceiling::{CalibrationPositions, Coordinate, Predictor, ReasonsSpec, Statistic};
 use crate::spec::coherence::{Detector, DistinctSpec, LikelihoodSpec, RepetitionSpec};
 use crate::spec::doses::{Apply, DoseUnit};
@@ -60,6 +61,16 @@ pub fn study() -> Study {
             name: "toy".into(),
             folder: PathBuf::from("models/toy"),
             files: BTreeMap::from([("config.json".into(), "00".repeat(32))]),
+            shape: Shape {
+                family: "llama".into(),
+                layers: 2,
+                d_model: 8,
+                d_ff: 16,
+                vocab: 32,
+                parameters: 1000,
+                context: 64,
+                norm_after_ffn: false,
+            },
             dtype: Dtype::F32,
             device: Device::Cpu,
         },
@@ -102,6 +113,8 @@ pub fn study() -> Study {
             positions: CalibrationPositions::Prompt,
             statistic: Statistic::Mean,
             push: 0.6,
+            steer_on: "generic".into(),
+            rollout_prompts: 4,
         },
         ceiling: Ceiling {
             predictors: vec![Predictor::Constant],

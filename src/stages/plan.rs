@@ -66,7 +66,12 @@ pub fn plan(study: &Study) -> Plan {
                 role: group.role,
                 neurons: match &group.selection {
                     Selection::Fixed(neurons) => neurons.len(),
-                    Selection::Screen { top, per_layer: true, layers, .. } => top * layers.len(),
+                    Selection::Screen {
+                        top,
+                        per_layer: true,
+                        layers,
+                        ..
+                    } => top * layers.len(),
                     Selection::Screen { top, .. } => *top,
                 },
                 screened: matches!(group.selection, Selection::Screen { .. }),
@@ -96,7 +101,12 @@ fn screen_steps(study: &Study) -> usize {
     (study.neurons.iter())
         .filter_map(|group| match &group.selection {
             Selection::Fixed(_) => None,
-            Selection::Screen { behavior, score, layers, .. } => {
+            Selection::Screen {
+                behavior,
+                score,
+                layers,
+                ..
+            } => {
                 let prompts = study.prompts_of(study.behavior(behavior)).len();
                 let neurons = layers.len() * study.model.shape.d_ff;
                 Some(score.forward_steps(neurons, prompts))

@@ -86,7 +86,10 @@ fn calibration(context: &mut Context<'_>) -> Calibration {
         positions: spec.positions,
         statistic: spec.statistic,
         push: spec.push,
-        steer_on: spec.steer_on.clone().unwrap_or_else(|| spec.prompts.clone()),
+        steer_on: spec
+            .steer_on
+            .clone()
+            .unwrap_or_else(|| spec.prompts.clone()),
         rollout_prompts: spec.rollout_prompts,
     }
 }
