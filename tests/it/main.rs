@@ -7,5 +7,6 @@ mod parity;
 mod shared;
 mod spec_errors;
 mod spec_fuzz;
+mod studies;
 mod text_parity;
 mod tiny;

@@ -1,0 +1,188 @@
+//! Whole studies through the built program: the shipped quickstart against its committed report, and a study on somebody else's model.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use crate::shared;
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+fn reachspec(args: &[&str]) -> Output {
+    let output = Command::new(env!("CARGO_BIN_EXE_reachspec"))
+        .current_dir(ROOT)
+        .args(args)
+        .output()
+        .unwrap();
+    eprintln!("{}", String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+fn succeeds(args: &[&str]) -> String {
+    let output = reachspec(args);
+    assert!(output.status.success(), "reachspec {}", args.join(" "));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn read(folder: &Path, file: &str) -> String {
+    std::fs::read_to_string(folder.join(file)).unwrap()
+}
+
+/// The committed report is what a reader sees first, and the golden file of this test. When a change is meant, `cargo insta accept`
+/// updates the snapshot, and `reachspec report runs/quickstart --out reports/quickstart` the committed report.
+#[test]
+fn the_quickstart_gives_its_committed_report() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("quickstart");
+    let out = run.to_str().unwrap();
+    succeeds(&[
+        "run",
+        "specs/quickstart.yaml",
+        "--out",
+        out,
+        "--threads",
+        "2",
+    ]);
+    let markdown = read(&run, "report.md");
+    insta::with_settings!({omit_expression => true, prepend_module_to_snapshot => false}, {
+        insta::assert_snapshot!("quickstart-report", markdown);
+    });
+    let committed = Path::new(ROOT).join("reports/quickstart");
+    let fix = "update it with `reachspec report runs/quickstart --out reports/quickstart`";
+    assert_eq!(
+        markdown,
+        read(&committed, "report.md"),
+        "reports/quickstart/report.md is stale: {fix}"
+    );
+    assert!(
+        read(&run, "report.html") == read(&committed, "report.html"),
+        "report.html is stale: {fix}"
+    );
+
+    // Once more, continued: nothing is left to do, and every byte stays.
+    let verdicts = read(&run, "verdicts.json");
+    succeeds(&[
+        "run",
+        "specs/quickstart.yaml",
+        "--out",
+        out,
+        "--threads",
+        "1",
+    ]);
+    assert_eq!(read(&run, "verdicts.json"), verdicts);
+    assert_eq!(read(&run, "report.md"), markdown);
+}
+
+#[test]
+fn a_run_that_is_killed_goes_on_to_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let [whole, killed] = ["whole", "killed"].map(|name| folder.path().join(name));
+    let small = [
+        "--limit",
+        "3",
+        "--set",
+        "neurons.1.screen.top=1",
+        "--set",
+        "doses.grid=[0.6, 1]",
+    ];
+    let args = |out: &Path| -> Vec<String> {
+        let out = out.to_str().unwrap();
+        let fixed = [
+            "run",
+            "specs/quickstart.yaml",
+            "--events",
+            "jsonl",
+            "--out",
+            out,
+        ];
+        fixed.iter().chain(&small).map(|s| s.to_string()).collect()
+    };
+    let run = |out: &Path| succeeds(&args(out).iter().map(String::as_str).collect::<Vec<_>>());
+    run(&whole);
+
+    let mut child = Command::new(env!("CARGO_BIN_EXE_reachspec"))
+        .current_dir(ROOT)
+        .args(args(&killed))
+        .stderr(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    // In the middle of the sweep.
+    let events = std::io::BufReader::new(child.stderr.take().unwrap());
+    let mut sweeping = false;
+    let mut done = 0;
+    for line in std::io::BufRead::lines(events) {
+        let line = line.unwrap();
+        sweeping |= line.contains(r#""stage":"sweep""#);
+        done += usize::from(sweeping && line.contains("trial_done"));
+        if done == 40 {
+            child.kill().unwrap();
+            break;
+        }
+    }
+    child.wait().unwrap();
+    assert_eq!(done, 40, "the run was not killed during the sweep");
+    assert!(!killed.join("verdicts.json").exists());
+    run(&killed);
+    for file in ["verdicts.json", "report.md", "report.html"] {
+        assert!(
+            read(&whole, file) == read(&killed, file),
+            "{file} differs after a kill"
+        );
+    }
+}
+
+#[test]
+fn a_changed_study_does_not_continue_silently() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let out = out.to_str().unwrap();
+    let base = [
+        "run",
+        "specs/quickstart.yaml",
+        "--limit",
+        "2",
+        "--out",
+        out,
+        "--set",
+        "doses.grid=[0.6]",
+    ];
+    let with = |more: &[&'static str]| -> Vec<&str> {
+        base.iter().copied().chain(more.iter().copied()).collect()
+    };
+    succeeds(&with(&["--set", "neurons.1.screen.top=1"]));
+    let changed = reachspec(&with(&[
+        "--set",
+        "neurons.1.screen.top=1",
+        "--set",
+        "calibration.statistic=median",
+    ]));
+    assert_eq!(changed.status.code(), Some(2));
+    let message = String::from_utf8(changed.stderr).unwrap();
+    assert!(
+        message.contains("calibration.statistic") && message.contains("--fresh"),
+        "{message}"
+    );
+}
+
+#[test]
+fn somebody_elses_model_is_studied() {
+    let Some(model) = shared::model("stories260k") else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("stories");
+    let set = format!("model.path={}", model.display());
+    let args = [
+        "run",
+        "specs/stories-animal.yaml",
+        "--set",
+        &set,
+        "--limit",
+        "4",
+        "--out",
+        run.to_str().unwrap(),
+    ];
+    let summary = succeeds(&args);
+    assert!(summary.contains("another-animal: "), "{summary}");
+    assert!(read(&run, "report.md").contains("another-animal"));
+}
