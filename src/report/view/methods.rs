@@ -133,7 +133,7 @@ fn calibration(input: &Input) -> Vec<Choice> {
         choice(
             "calibration.rollout_prompts",
             calibration.rollout_prompts.to_string(),
-            "generic prompts on which the calibration neurons are steered",
+            "prompts on which the calibration neurons are steered",
         ),
         choice(
             "calibration.push",
