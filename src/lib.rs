@@ -21,15 +21,19 @@
 //! | [`law`], [`stats`] | pure functions, cited |
 //! | [`oracles`], [`coherence`] | deterministic judges of a rollout's text and of its collapse |
 //! | [`stages`] | the stages |
+//! | [`pipeline`] | the stages in order |
 //! | [`record`] | the run folder: manifest, seal, trial store |
+//! | [`events`] | what happens while a study runs |
 //! | [`report`] | a pure view of a record, rendered through templates |
 //! | [`cli`] | the command line, one file per subcommand |
 
 pub mod cli;
 pub mod coherence;
+pub mod events;
 pub mod law;
 pub mod model;
 pub mod oracles;
+pub mod pipeline;
 pub mod record;
 pub mod report;
 pub mod spec;

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::Shape;
 use crate::oracles::Oracle;
 use crate::spec::ceiling::{CalibrationPositions, Coordinate, Predictor, ReasonsSpec, Statistic};
 use crate::spec::coherence::{Detector, DistinctSpec, LikelihoodSpec, RepetitionSpec};
@@ -65,6 +66,8 @@ pub struct ModelIdentity {
     pub folder: PathBuf,
     /// SHA-256 (lower-case hex) by file name: configuration, weights, tokenizer, chat template.
     pub files: BTreeMap<String, String>,
+    /// Sizes and kind.
+    pub shape: Shape,
     /// Number type of the computation.
     pub dtype: Dtype,
     /// Where to compute.
@@ -103,6 +106,17 @@ pub struct Behavior {
     pub control_tokens: Vec<TokenId>,
     /// Expected trigger as cosθ.
     pub expected_trigger: f64,
+}
+
+impl Behavior {
+    /// Name of an outcome class: those of `outcomes`, then `other`, then `collapse`.
+    pub fn class_name(&self, class: usize) -> &str {
+        match class.checked_sub(self.outcomes.len()) {
+            None => &self.outcomes[class].name,
+            Some(0) => "other",
+            Some(_) => "collapse",
+        }
+    }
 }
 
 /// An outcome class.
@@ -208,6 +222,10 @@ pub struct Calibration {
     pub statistic: Statistic,
     /// Strength of the one-step push, in budgets.
     pub push: f64,
+    /// Name of the prompt set on which the calibration neurons are steered.
+    pub steer_on: String,
+    /// How many of those prompts are used.
+    pub rollout_prompts: usize,
 }
 
 /// How the collapse ceiling is predicted.
@@ -259,6 +277,19 @@ impl Study {
         crate::record::canonical::hash(self)
     }
 
+    /// Keeps the first `limit` prompts of each behaviour, and their contrasts.
+    pub fn limit_prompts(&mut self, limit: usize) {
+        for behavior in &mut self.behaviors {
+            (self.prompts.get_mut(&behavior.prompts))
+                .into_iter()
+                .for_each(|set| set.truncate(limit));
+            if let Some(contrast) = &mut behavior.contrast {
+                contrast.original.truncate(limit);
+                contrast.perturbed.truncate(limit);
+            }
+        }
+    }
+
     /// The behaviour of that name.
     ///
     /// # Panics
@@ -272,6 +303,12 @@ impl Study {
     /// The prompts of a behaviour.
     pub fn prompts_of(&self, behavior: &Behavior) -> &[Prompt] {
         &self.prompts[&behavior.prompts]
+    }
+
+    /// The prompts on which the calibration neurons are steered.
+    pub fn calibration_prompts(&self) -> &[Prompt] {
+        let prompts = &self.prompts[&self.calibration.steer_on];
+        &prompts[..prompts.len().min(self.calibration.rollout_prompts)]
     }
 
     /// The generic prompts.

@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::anyhow;
 
+use crate::pipeline::OpenError;
+use crate::record::{ErrorKind, RecordError};
 use crate::spec::LoadError;
 
 /// A failure with its exit code. The table stands in `--help` and in the README.
@@ -50,6 +52,37 @@ impl From<LoadError> for Failure {
             LoadError::Model(_) => {
                 Failure::Unusable(anyhow!("the model cannot be used\n\n{report}"))
             }
+        }
+    }
+}
+
+impl From<RecordError> for Failure {
+    fn from(error: RecordError) -> Self {
+        let kind = error.kind();
+        let error = anyhow::Error::new(error);
+        match kind {
+            ErrorKind::Usage => Failure::Rejected(error),
+            ErrorKind::Failed => Failure::Failed(error),
+            ErrorKind::Integrity => Failure::Integrity(error),
+        }
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Record(error) => error.into(),
+            OpenError::Changed { .. } => Failure::Rejected(error.into()),
+        }
+    }
+}
+
+impl Failure {
+    /// A run that stopped: an integrity failure when its record says so.
+    pub fn from_run(error: anyhow::Error) -> Self {
+        match error.downcast::<RecordError>() {
+            Ok(error) => error.into(),
+            Err(error) => Failure::Failed(error),
         }
     }
 }

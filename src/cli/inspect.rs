@@ -1,12 +1,325 @@
 //! `reachspec inspect`.
 
-use super::Failure;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 
-/// Describe a model
+use anyhow::Context;
+use serde::Serialize;
+
+use super::Failure;
+use crate::model::checkpoint::{Checkpoint, dtype_name, expected_tensors};
+use crate::model::{ModelError, ModelHeader};
+
+/// Describe a model: what reachspec sees in its folder, and what a study on it costs in memory
 #[derive(clap::Args)]
-pub struct Args {}
+#[command(after_help = "\
+Examples:
+  reachspec inspect specs/models/bilingual
+  reachspec inspect ~/models/Llama-3.2-1B --quick
+  reachspec inspect specs/models/bilingual --json | jq .shape")]
+pub struct Args {
+    /// Folder with config.json, tokenizer.json and safetensors weights
+    model: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Do not read the down projections for their write norms
+    #[arg(long)]
+    quick: bool,
+}
 
 /// Runs the subcommand.
-pub fn run(_: Args) -> Result<(), Failure> {
-    Ok(())
+pub fn run(args: Args) -> Result<(), Failure> {
+    let card = Card::of(&args.model, args.quick)
+        .with_context(|| format!("cannot use the model `{}`", args.model.display()))
+        .map_err(Failure::Unusable)?;
+    let text = match args.json {
+        true => format!(
+            "{}\n",
+            serde_json::to_string_pretty(&card).map_err(|e| Failure::Failed(e.into()))?
+        ),
+        false => card.to_text(),
+    };
+    match std::io::stdout().write_all(text.as_bytes()) {
+        // The reader, such as `head`, has seen enough.
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.map_err(|e| Failure::Failed(e.into())),
+    }
+}
+
+/// What `inspect` says about a model.
+#[derive(Debug, Serialize)]
+struct Card {
+    name: String,
+    shape: crate::model::Shape,
+    attention: Attention,
+    parameters: usize,
+    stored_as: Vec<String>,
+    tokens: usize,
+    end_of_text: Vec<EndOfText>,
+    chat_template: ChatTemplate,
+    hook_site: &'static str,
+    norm_placement: &'static str,
+    memory: Memory,
+    write_norms: Option<Vec<WriteNorms>>,
+    /// SHA-256 by file name.
+    files: std::collections::BTreeMap<String, String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Attention {
+    query_heads: usize,
+    key_value_heads: usize,
+    head_width: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct EndOfText {
+    id: u32,
+    text: String,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum ChatTemplate {
+    None,
+    Usable,
+    Unusable(String),
+}
+
+#[derive(Debug, Serialize)]
+struct Memory {
+    weights_bytes: usize,
+    /// Keys and values of one token of one rollout.
+    cache_bytes_per_token: usize,
+}
+
+/// `‖v‖` over the neurons of a layer.
+#[derive(Debug, Serialize)]
+struct WriteNorms {
+    layer: usize,
+    min: f32,
+    median: f32,
+    max: f32,
+}
+
+impl Card {
+    fn of(folder: &Path, quick: bool) -> Result<Self, ModelError> {
+        let header = ModelHeader::read(folder)?;
+        let checkpoint = Checkpoint::open(folder)?;
+        let config = &header.config;
+        let expected = expected_tensors(config);
+        let sizes = expected
+            .iter()
+            .map(|(_, dims)| dims.iter().product::<usize>());
+        let parameters = sizes.sum();
+        let mut stored_as: Vec<String> = expected
+            .iter()
+            .filter_map(|(name, _)| Some(dtype_name(checkpoint.stored(name)?.dtype)))
+            .collect();
+        stored_as.sort();
+        stored_as.dedup();
+        let text = |id| header.codec.token_text(id).unwrap_or_default();
+        let end_of_text = header.end_of_text.iter();
+        let cache = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim;
+        Ok(Self {
+            name: folder_name(folder),
+            attention: Attention {
+                query_heads: config.num_attention_heads,
+                key_value_heads: config.num_key_value_heads,
+                head_width: config.head_dim,
+            },
+            parameters,
+            stored_as,
+            tokens: header.codec.len(),
+            end_of_text: end_of_text
+                .map(|&id| EndOfText { id, text: text(id) })
+                .collect(),
+            chat_template: match header.codec.chat_template() {
+                Ok(false) => ChatTemplate::None,
+                Ok(true) => ChatTemplate::Usable,
+                Err(problem) => ChatTemplate::Unusable(problem.to_owned()),
+            },
+            hook_site: "input of model.layers.N.mlp.down_proj",
+            norm_placement: "before attention and before the feed-forward; none between the down projection and the residual stream",
+            memory: Memory {
+                weights_bytes: parameters * size_of::<f32>(),
+                cache_bytes_per_token: cache * size_of::<f32>(),
+            },
+            write_norms: match quick {
+                true => None,
+                false => Some(write_norms(&header, &checkpoint)?),
+            },
+            shape: header.shape,
+            files: header.files,
+        })
+    }
+
+    fn to_text(&self) -> String {
+        let shape = &self.shape;
+        let neurons = shape.layers * shape.d_ff;
+        let ends: Vec<String> = (self.end_of_text.iter())
+            .map(|end| format!("{} {:?}", end.id, end.text))
+            .collect();
+        let template = match &self.chat_template {
+            ChatTemplate::None => "none: give `text` prompts".to_owned(),
+            ChatTemplate::Usable => "yes".to_owned(),
+            ChatTemplate::Unusable(problem) => format!("unusable: {problem}"),
+        };
+        let rows = [
+            (
+                "family",
+                format!(
+                    "{}: {} layers, residual width {}",
+                    shape.family, shape.layers, shape.d_model
+                ),
+            ),
+            (
+                "neurons",
+                format!("{} per layer, {} in all", shape.d_ff, grouped(neurons)),
+            ),
+            (
+                "attention",
+                format!(
+                    "{} query heads, {} key-value heads of width {}",
+                    self.attention.query_heads,
+                    self.attention.key_value_heads,
+                    self.attention.head_width
+                ),
+            ),
+            (
+                "parameters",
+                format!(
+                    "{}, stored as {}",
+                    grouped(self.parameters),
+                    self.stored_as.join(" and ")
+                ),
+            ),
+            ("context", format!("{} tokens", grouped(shape.context))),
+            (
+                "vocabulary",
+                format!(
+                    "{} rows, {} tokens",
+                    grouped(shape.vocab),
+                    grouped(self.tokens)
+                ),
+            ),
+            (
+                "end of text",
+                if ends.is_empty() {
+                    "none: rollouts run to the last horizon".into()
+                } else {
+                    ends.join(", ")
+                },
+            ),
+            ("chat template", template),
+            ("hook site", self.hook_site.to_owned()),
+            ("norms", self.norm_placement.to_owned()),
+            (
+                "memory",
+                format!(
+                    "{} for the weights in f32, {} per token of each rollout (KV cache)",
+                    bytes(self.memory.weights_bytes),
+                    bytes(self.memory.cache_bytes_per_token)
+                ),
+            ),
+        ];
+        let mut text = format!("{}\n", self.name);
+        for (key, value) in rows {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "  {key:<14} {value}");
+        }
+        if let Some(norms) = &self.write_norms {
+            let _ = writeln!(
+                text,
+                "  write norms    layer        min     median        max"
+            );
+            for n in norms {
+                let _ = writeln!(
+                    text,
+                    "  {:20} {:10.4} {:10.4} {:10.4}",
+                    n.layer, n.min, n.median, n.max
+                );
+            }
+        }
+        text.push_str("  files, SHA-256\n");
+        for (name, hash) in &self.files {
+            let _ = writeln!(text, "    {hash}  {name}");
+        }
+        text
+    }
+}
+
+/// Column norms of every down projection, `[d_model × d_ff]`.
+fn write_norms(
+    header: &ModelHeader,
+    checkpoint: &Checkpoint,
+) -> Result<Vec<WriteNorms>, ModelError> {
+    let (width, inner) = (header.shape.d_model, header.shape.d_ff);
+    (0..header.shape.layers)
+        .map(|layer| {
+            let name = format!("model.layers.{layer}.mlp.down_proj.weight");
+            let down = checkpoint.tensor(&name, &[width, inner])?;
+            let mut norms = down.sqr()?.sum(0)?.sqrt()?.to_vec1::<f32>()?;
+            norms.sort_by(f32::total_cmp);
+            // A layer has at least one neuron: the configuration is checked.
+            let (low, high) = (norms[(inner - 1) / 2], norms[inner / 2]);
+            Ok(WriteNorms {
+                layer,
+                min: norms[0],
+                median: (low + high) / 2.0,
+                max: norms[inner - 1],
+            })
+        })
+        .collect()
+}
+
+/// The folder's own name, also for `.` and for a path that ends in `/`.
+fn folder_name(folder: &Path) -> String {
+    let whole = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    match whole.file_name() {
+        Some(name) => name.to_string_lossy().into_owned(),
+        None => whole.display().to_string(),
+    }
+}
+
+/// `1234567` as `1,234,567`.
+fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A size in the largest unit that it fills.
+fn bytes(count: usize) -> String {
+    let filled = |(unit, size): &(&str, usize)| {
+        (count >= *size).then(|| format!("{:.1} {unit}", count as f64 / *size as f64))
+    };
+    [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)]
+        .iter()
+        .find_map(filled)
+        .unwrap_or_else(|| format!("{count} bytes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!(grouped(12), "12");
+        assert_eq!(grouped(260_032), "260,032");
+        assert_eq!(grouped(1_234_567), "1,234,567");
+        assert_eq!(bytes(512), "512 bytes");
+        assert_eq!(bytes(1280), "1.2 KiB");
+        assert_eq!(bytes(1_040_128), "1015.8 KiB");
+        assert_eq!(bytes(32 << 30), "32.0 GiB");
+    }
 }

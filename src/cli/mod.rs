@@ -6,6 +6,7 @@ pub mod failure;
 pub mod init;
 pub mod inspect;
 pub mod plan;
+pub mod progress;
 pub mod report;
 pub mod run;
 pub mod schema;

@@ -1,12 +1,82 @@
 //! `reachspec run`.
 
-use super::Failure;
+use std::path::PathBuf;
 
-/// Run a study: screen, calibrate, predict and seal, sweep, judge, report
+use super::Failure;
+use super::progress::{self, Events};
+use crate::model::Transformer;
+use crate::pipeline::{self, Options};
+use crate::record::manifest::Written;
+use crate::spec;
+
+/// Run a study: screen, calibrate, predict and seal, sweep, judge, report.
+///
+/// Running the same command again continues an interrupted run. When only doses, prompts, horizons or neurons were added since, only
+/// the missing trials are run; any other change needs `--fresh` or another `--out`.
 #[derive(clap::Args)]
-pub struct Args {}
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// The study's spec file.
+    spec: PathBuf,
+    /// The run folder [default: runs/<name of the study>].
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Override a key of the spec, as `key.path=value` (YAML); may be given several times.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+    /// Use at most this many prompts of each behaviour: for a quick look.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    limit: Option<u32>,
+    /// Threads that make rollouts; their number does not change any result [default: all processors].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
+    /// How progress is shown, on standard error.
+    #[arg(long, value_enum, default_value = "human")]
+    events: Events,
+    /// Delete what an earlier run left in the run folder, and start anew.
+    #[arg(long)]
+    fresh: bool,
+    /// Folder with templates that replace the built-in ones of the report.
+    #[arg(long, value_name = "DIR")]
+    templates: Option<PathBuf>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  reachspec run specs/quickstart.yaml
+  reachspec run study.yaml --limit 8 --out /tmp/first-look
+  reachspec run study.yaml --set model.path=../my-model --set doses.apply=all";
 
 /// Runs the subcommand.
-pub fn run(_: Args) -> Result<(), Failure> {
+pub fn run(args: Args) -> Result<(), Failure> {
+    let mut loaded = spec::load_study(&args.spec, &args.overrides)?;
+    if let Some(limit) = args.limit {
+        loaded.study.limit_prompts(limit as usize);
+    }
+    let threads = args.threads.map_or_else(available_threads, usize::from);
+    let out = (args.out).unwrap_or_else(|| PathBuf::from("runs").join(&loaded.study.name));
+    let options = Options {
+        fresh: args.fresh,
+        threads,
+        templates: args.templates,
+    };
+    let written = Written {
+        spec_path: &args.spec,
+        spec_text: &loaded.spec_text,
+        overrides: &args.overrides,
+    };
+    let open = pipeline::open(&out, &loaded.study, &written, &options)?;
+    let model =
+        Transformer::load(loaded.header, threads).map_err(|e| Failure::Unusable(e.into()))?;
+    let mut listener = progress::listener(args.events);
+    let summary = pipeline::run(&loaded.study, &model, open, &options, &mut *listener)
+        .map_err(Failure::from_run)?;
+    drop(listener);
+    println!("{summary}");
     Ok(())
+}
+
+/// Processors that this process may use.
+pub(super) fn available_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }

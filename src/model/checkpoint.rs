@@ -1,1 +1,440 @@
-//! checkpoint
+//! The weights of a model folder: safetensors, in one file or in shards.
+//!
+//! Opening reads only the safetensors headers; a tensor's bytes are read when it is asked for, piece by piece, so that the peak
+//! memory is the `f32` tensor itself. Plain reads rather than a memory map: every weight is converted to `f32` once anyway, a file
+//! that is cut short while it is read becomes an error instead of a signal, and no `unsafe` is needed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use candle_core::{DType, Device, Tensor};
+use safetensors::Dtype;
+use safetensors::tensor::Metadata;
+use serde::Deserialize;
+
+use super::ModelError;
+use super::config::LlamaConfig;
+
+const SINGLE: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+const EMBEDDING: &str = "model.embed_tokens.weight";
+const UNEMBEDDING: &str = "lm_head.weight";
+
+/// A larger header is a damaged file: the largest models' headers are a few MB.
+const LARGEST_HEADER: u64 = 25_000_000;
+/// Bytes read and converted at a time; a multiple of every supported element size.
+const PIECE: usize = 1 << 20;
+/// Tensors named in one error, of each kind of problem.
+const NAMED: usize = 20;
+
+/// The tensors of a model folder.
+#[derive(Debug)]
+pub struct Checkpoint {
+    folder: PathBuf,
+    files: Vec<PathBuf>,
+    tensors: BTreeMap<String, Stored>,
+}
+
+/// Where a tensor is stored, and as what.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// Number type in the file.
+    pub dtype: Dtype,
+    /// Shape in the file.
+    pub shape: Vec<usize>,
+    /// Index into [`Checkpoint::files`].
+    file: usize,
+    /// First byte in the file.
+    start: u64,
+}
+
+impl Checkpoint {
+    /// Finds the safetensors files of `folder` and reads their headers; no weight is read.
+    ///
+    /// # Errors
+    /// No safetensors in the folder, a damaged header, a file that is shorter or longer than its header says, or an index that does not
+    /// agree with its shards.
+    pub fn open(folder: &Path) -> Result<Self, ModelError> {
+        let (files, index) = find_files(folder)?;
+        let mut checkpoint = Self {
+            folder: folder.to_owned(),
+            files,
+            tensors: BTreeMap::new(),
+        };
+        for file in 0..checkpoint.files.len() {
+            checkpoint.add_file(file)?;
+        }
+        if let Some(index) = index {
+            checkpoint.check_index(&index)?;
+        }
+        Ok(checkpoint)
+    }
+
+    /// The safetensors files, sorted by name.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
+    /// Whether the tensor is stored (see [`Checkpoint::stored`]).
+    pub fn contains(&self, name: &str) -> bool {
+        self.stored(name).is_some()
+    }
+
+    /// Names of all tensors, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// What is stored under a name. Tied embeddings may be stored under either of their two names.
+    pub fn stored(&self, name: &str) -> Option<&Stored> {
+        let other = (name == EMBEDDING).then_some(UNEMBEDDING);
+        self.tensors.get(name).or_else(|| self.tensors.get(other?))
+    }
+
+    /// Reads a tensor as contiguous `f32` on the CPU, from stored `f32`, `f16` or `bf16`.
+    ///
+    /// # Errors
+    /// No such tensor, another shape than `dims`, another number type, or a value that is not finite.
+    pub fn tensor(&self, name: &str, dims: &[usize]) -> Result<Tensor, ModelError> {
+        let stored = self
+            .stored(name)
+            .ok_or_else(|| self.problem(format!("tensor `{name}` is missing")))?;
+        if stored.shape != dims {
+            return Err(self.problem(misshapen(name, dims, stored)));
+        }
+        let values = self.read(name, stored)?;
+        if let Some(at) = values.iter().position(|value| !value.is_finite()) {
+            return Err(ModelError::File {
+                file: self.files[stored.file].display().to_string(),
+                problem: format!(
+                    "tensor `{name}` has the value {} at element {at}: the checkpoint is damaged; fetch or convert it again",
+                    values[at]
+                ),
+            });
+        }
+        Ok(Tensor::from_vec(values, dims, &Device::Cpu)?)
+    }
+
+    /// Checks names, shapes and number types of all tensors against what is expected, without reading a weight, and lists everything
+    /// that does not fit. Tensors for which `ignored` says yes may be stored or not.
+    pub fn check(
+        &self,
+        expected: &[(String, Vec<usize>)],
+        ignored: impl Fn(&str) -> bool,
+    ) -> Result<(), ModelError> {
+        let mut problems = Vec::new();
+        let mut missing = Vec::new();
+        for (name, dims) in expected {
+            match self.stored(name) {
+                None => missing.push(name.as_str()),
+                Some(stored) => {
+                    if stored.shape != *dims {
+                        problems.push(misshapen(name, dims, stored));
+                    }
+                    problems.extend(float(name, stored.dtype).err());
+                }
+            }
+        }
+        let known: BTreeSet<&str> = expected.iter().map(|(name, _)| name.as_str()).collect();
+        let unexpected: Vec<&str> = self
+            .names()
+            .filter(|name| !known.contains(name) && !ignored(name))
+            .collect();
+        let left_out = problems.len().saturating_sub(NAMED);
+        problems.truncate(NAMED);
+        if left_out > 0 {
+            problems.push(format!(
+                "{left_out} more tensors with another shape or type"
+            ));
+        }
+        problems.extend(listed("missing", &missing));
+        problems.extend(listed("unexpected", &unexpected));
+        match problems.is_empty() {
+            true => Ok(()),
+            false => Err(self.problem(format!(
+                "the weights do not fit config.json: {}",
+                problems.join("; ")
+            ))),
+        }
+    }
+
+    /// [`Checkpoint::check`] against a Llama configuration. Stored rotary frequencies are ignored, as they are computed; so is a stored
+    /// unembedding when the configuration ties it to the embedding, as transformers does.
+    pub fn check_llama(&self, config: &LlamaConfig) -> Result<(), ModelError> {
+        let stored = self.tensors.len();
+        if config.num_hidden_layers > stored {
+            // Before the list of what is expected grows as long as a damaged configuration says.
+            return Err(self.problem(format!(
+                "the weights do not fit config.json: {stored} tensors cannot be {} layers",
+                config.num_hidden_layers
+            )));
+        }
+        self.check(&expected_tensors(config), |name| {
+            name.ends_with("rotary_emb.inv_freq")
+                || (config.tie_word_embeddings && name == UNEMBEDDING)
+        })?;
+        if !config.tie_word_embeddings && !self.tensors.contains_key(EMBEDDING) {
+            return Err(self.problem(format!("tensor `{EMBEDDING}` is missing")));
+        }
+        Ok(())
+    }
+
+    /// Adds the tensors of one file.
+    fn add_file(&mut self, file: usize) -> Result<(), ModelError> {
+        let path = &self.files[file];
+        let (data, metadata) = read_header(path).map_err(|problem| in_file(path, problem))?;
+        for (name, info) in metadata.tensors() {
+            let stored = Stored {
+                dtype: info.dtype,
+                shape: info.shape.clone(),
+                file,
+                start: data + info.data_offsets.0 as u64,
+            };
+            if self.tensors.insert(name.clone(), stored).is_some() {
+                return Err(in_file(
+                    path,
+                    format!(
+                        "tensor `{name}` is stored in another shard too; remove one of the two"
+                    ),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Every tensor of the index must lie in the shard that the index names.
+    fn check_index(&self, index: &Shards) -> Result<(), ModelError> {
+        for (name, shard) in index {
+            let lies_there = self
+                .tensors
+                .get(name)
+                .is_some_and(|stored| self.files[stored.file] == self.folder.join(shard));
+            if !lies_there {
+                return Err(in_file(
+                    &self.folder.join(INDEX),
+                    format!(
+                        "says that `{name}` is in {shard}, and it is not; fetch the folder again"
+                    ),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// All values of a tensor, as `f32`.
+    fn read(&self, name: &str, stored: &Stored) -> Result<Vec<f32>, ModelError> {
+        let path = &self.files[stored.file];
+        let dtype = float(name, stored.dtype).map_err(|problem| in_file(path, problem))?;
+        let unreadable = |e: std::io::Error| in_file(path, format!("cannot read `{name}`: {e}"));
+        let mut file = File::open(path).map_err(unreadable)?;
+        file.seek(SeekFrom::Start(stored.start))
+            .map_err(unreadable)?;
+
+        // The header was checked against the length of the file, so this is no more than the file holds.
+        let count: usize = stored.shape.iter().product();
+        let mut values = Vec::with_capacity(count);
+        let mut piece = vec![0; PIECE];
+        let mut left = count * dtype.size_in_bytes();
+        while left > 0 {
+            let bytes = &mut piece[..left.min(PIECE)];
+            file.read_exact(bytes).map_err(unreadable)?;
+            left -= bytes.len();
+            let length = bytes.len() / dtype.size_in_bytes();
+            let part = Tensor::from_raw_buffer(bytes, dtype, &[length], &Device::Cpu)?;
+            values.extend(part.to_dtype(DType::F32)?.to_vec1::<f32>()?);
+        }
+        Ok(values)
+    }
+
+    /// An error about the checkpoint as a whole.
+    fn problem(&self, problem: String) -> ModelError {
+        let whole = match self.files.as_slice() {
+            [single] => single,
+            _ => &self.folder,
+        };
+        in_file(whole, problem)
+    }
+}
+
+/// Names and shapes of a Llama model's tensors, in transformers' names. `[out, in]` for projections; `lm_head.weight` only when untied.
+pub fn expected_tensors(config: &LlamaConfig) -> Vec<(String, Vec<usize>)> {
+    let width = config.hidden_size;
+    let inner = config.intermediate_size;
+    let queries = config.num_attention_heads * config.head_dim;
+    let keys = config.num_key_value_heads * config.head_dim;
+    let mut tensors = vec![(EMBEDDING.to_owned(), vec![config.vocab_size, width])];
+    for layer in 0..config.num_hidden_layers {
+        let mut add = |name: &str, dims: &[usize]| {
+            tensors.push((format!("model.layers.{layer}.{name}"), dims.to_vec()));
+        };
+        add("input_layernorm.weight", &[width]);
+        add("post_attention_layernorm.weight", &[width]);
+        // transformers, modeling_llama.py, LlamaAttention: `attention_bias` also puts a bias on the output projection.
+        let projections = [
+            ("self_attn.q_proj", queries, width, config.attention_bias),
+            ("self_attn.k_proj", keys, width, config.attention_bias),
+            ("self_attn.v_proj", keys, width, config.attention_bias),
+            ("self_attn.o_proj", width, queries, config.attention_bias),
+            ("mlp.gate_proj", inner, width, config.mlp_bias),
+            ("mlp.up_proj", inner, width, config.mlp_bias),
+            ("mlp.down_proj", width, inner, config.mlp_bias),
+        ];
+        for (name, outputs, inputs, biased) in projections {
+            add(&format!("{name}.weight"), &[outputs, inputs]);
+            if biased {
+                add(&format!("{name}.bias"), &[outputs]);
+            }
+        }
+    }
+    tensors.push(("model.norm.weight".into(), vec![width]));
+    if !config.tie_word_embeddings {
+        tensors.push((UNEMBEDDING.into(), vec![config.vocab_size, width]));
+    }
+    tensors
+}
+
+/// Name of a number type, as papers and configurations write it: `f32`, `bf16`.
+pub fn dtype_name(dtype: Dtype) -> String {
+    format!("{dtype:?}").to_lowercase()
+}
+
+/// Shard by tensor name.
+type Shards = BTreeMap<String, String>;
+
+/// The weight files of a folder, sorted, and the index when the weights are sharded.
+fn find_files(folder: &Path) -> Result<(Vec<PathBuf>, Option<Shards>), ModelError> {
+    let single = folder.join(SINGLE);
+    if single.is_file() {
+        return Ok((vec![single], None));
+    }
+    let index = folder.join(INDEX);
+    if !index.is_file() {
+        return Err(in_file(folder, no_weights(folder)));
+    }
+    let map = read_index(&index).map_err(|problem| in_file(&index, problem))?;
+    let shards: BTreeSet<&String> = map.values().collect();
+    let files = shards.into_iter().map(|shard| folder.join(shard)).collect();
+    Ok((files, Some(map)))
+}
+
+/// Reads the index of sharded weights.
+fn read_index(path: &Path) -> Result<Shards, String> {
+    #[derive(Deserialize)]
+    struct Index {
+        weight_map: Shards,
+    }
+    let text = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
+    let index: Index = serde_json::from_str(&text)
+        .map_err(|e| format!("is not a safetensors index: {e}; fetch it again"))?;
+    for shard in index.weight_map.values() {
+        // A shard is a file of this folder: an index cannot make us read elsewhere.
+        if Path::new(shard).file_name() != Some(shard.as_ref()) {
+            return Err(format!(
+                "names the shard `{shard}`, which is not a plain file name"
+            ));
+        }
+    }
+    match index.weight_map.is_empty() {
+        true => Err("has an empty `weight_map`; fetch it again".into()),
+        false => Ok(index.weight_map),
+    }
+}
+
+/// Why a folder has no weights that can be read.
+fn no_weights(folder: &Path) -> String {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return "is not a folder that can be read; give a folder in Hugging Face form".into();
+    };
+    let names: BTreeSet<String> = entries
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    let ends = |suffixes: &[&str]| {
+        names
+            .iter()
+            .find(|name| suffixes.iter().any(|suffix| name.ends_with(suffix)))
+    };
+    if let Some(pickle) = ends(&[".bin", ".bin.index.json", ".pth", ".pt"]) {
+        return format!(
+            "has its weights only as a pickle ({pickle}), which can run code when it is read; convert it to safetensors: in Python, \
+             `transformers.AutoModelForCausalLM.from_pretrained(folder).save_pretrained(new_folder)`"
+        );
+    }
+    if let Some(gguf) = ends(&[".gguf"]) {
+        return format!(
+            "has its weights as {gguf}; GGUF is not supported, use the original safetensors"
+        );
+    }
+    if let Some(other) = ends(&[".safetensors"]) {
+        return format!(
+            "has {other}, but neither {SINGLE} nor {INDEX}; rename the file, or fetch the index"
+        );
+    }
+    format!("has no {SINGLE} and no {INDEX}; give a folder in Hugging Face form")
+}
+
+/// Reads a safetensors header: where the data begin, and what they are. Names, offsets and shapes are checked against each other by the
+/// safetensors crate; here, sizes are checked against the file before anything is allocated.
+fn read_header(path: &Path) -> Result<(u64, Metadata), String> {
+    let mut file = File::open(path).map_err(|e| format!("cannot be opened: {e}"))?;
+    let length = file.metadata().map_err(|e| e.to_string())?.len();
+    let mut size = [0; 8];
+    file.read_exact(&mut size)
+        .map_err(|_| format!("is {length} bytes, too short for safetensors; fetch it again"))?;
+    let size = u64::from_le_bytes(size);
+    if size > LARGEST_HEADER || size > length - 8 {
+        return Err(format!(
+            "announces a header of {size} bytes in a file of {length}: it is cut short or not safetensors; fetch it again"
+        ));
+    }
+    let mut header = vec![0; size as usize];
+    file.read_exact(&mut header).map_err(|e| e.to_string())?;
+    let metadata: Metadata = serde_json::from_slice(&header)
+        .map_err(|e| format!("has a damaged safetensors header: {e}; fetch it again"))?;
+    let data = 8 + size;
+    let announced = data.saturating_add(metadata.data_len() as u64);
+    match announced == length {
+        true => Ok((data, metadata)),
+        false => Err(format!(
+            "has {length} bytes where its header announces {announced}: it was not fetched or copied completely; fetch it again"
+        )),
+    }
+}
+
+/// The number types that are read.
+fn float(name: &str, dtype: Dtype) -> Result<DType, String> {
+    match dtype {
+        Dtype::F32 => Ok(DType::F32),
+        Dtype::F16 => Ok(DType::F16),
+        Dtype::BF16 => Ok(DType::BF16),
+        other => Err(format!(
+            "tensor `{name}` is stored as {}; f32, f16 and bf16 are supported",
+            dtype_name(other)
+        )),
+    }
+}
+
+fn misshapen(name: &str, expected: &[usize], stored: &Stored) -> String {
+    let found = &stored.shape;
+    format!("tensor `{name}` has shape {found:?}, expected {expected:?}")
+}
+
+fn listed(kind: &str, names: &[&str]) -> Option<String> {
+    let more = match names.len() {
+        0 => return None,
+        count if count > NAMED => format!(" and {} more", count - NAMED),
+        _ => String::new(),
+    };
+    let named: Vec<String> = names
+        .iter()
+        .take(NAMED)
+        .map(|name| format!("`{name}`"))
+        .collect();
+    Some(format!("{kind}: {}{more}", named.join(", ")))
+}
+
+fn in_file(path: &Path, problem: String) -> ModelError {
+    (path, problem).into()
+}

@@ -1,11 +1,29 @@
 //! Everything about a model folder that can be known without reading its weights.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::config::LlamaConfig;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::checkpoint::Checkpoint;
+use super::config::{LlamaConfig, token_ids};
 use super::tokenizer::TextCodec;
 use super::{ModelError, Shape};
+use crate::record::canonical::hex;
+
+const CONFIG: &str = "config.json";
+const GENERATION: &str = "generation_config.json";
+/// Files beside the weights that influence results, where they are.
+const HASHED: [&str; 5] = [
+    CONFIG,
+    GENERATION,
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+];
 
 /// A model folder's configuration, tokenizer and tensor list, checked against each other.
 pub struct ModelHeader {
@@ -25,8 +43,111 @@ pub struct ModelHeader {
 
 impl ModelHeader {
     /// Reads a model folder without its weights beyond the safetensors headers (their bytes are hashed, not loaded).
+    ///
+    /// # Errors
+    /// A file is missing, damaged, not supported, or does not fit another one; the error names it.
     pub fn read(folder: &Path) -> Result<Self, ModelError> {
-        let _ = folder;
-        unimplemented!("helper `model`")
+        let mut config = read_config(folder)?;
+        let checkpoint = Checkpoint::open(folder)?;
+        checkpoint.check_llama(&config)?;
+        let codec = TextCodec::read(folder)?;
+        check_vocabulary(folder, &config, &codec)?;
+        config.eos_token_ids = end_of_text(folder, &config)?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            shape: config.shape(),
+            codec,
+            files: hash_files(folder, &checkpoint)?,
+            end_of_text: config.eos_token_ids.clone(),
+            config,
+        })
+    }
+}
+
+fn read_config(folder: &Path) -> Result<LlamaConfig, ModelError> {
+    let file = folder.join(CONFIG);
+    let text = std::fs::read_to_string(&file).map_err(|e| {
+        let problem = format!("cannot be read: {e}; give a model folder in Hugging Face form");
+        ModelError::from((file.as_path(), problem))
+    })?;
+    LlamaConfig::parse(&text).map_err(|problem| (file.as_path(), problem).into())
+}
+
+/// The end-of-text tokens: those of `generation_config.json` where it names any, as in transformers' `generate`, else those of
+/// `config.json`.
+fn end_of_text(folder: &Path, config: &LlamaConfig) -> Result<Vec<u32>, ModelError> {
+    let file = folder.join(GENERATION);
+    let problem = |problem: String| ModelError::from((file.as_path(), problem));
+    let ids = match std::fs::read_to_string(&file) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(e) => return Err(problem(format!("cannot be read: {e}"))),
+        Ok(text) => {
+            let generation: Value = serde_json::from_str(&text)
+                .map_err(|e| problem(format!("not valid JSON: {e}; fetch it again")))?;
+            token_ids("eos_token_id", generation.get("eos_token_id")).map_err(problem)?
+        }
+    };
+    let ids = match ids.is_empty() {
+        true => config.eos_token_ids.clone(),
+        false => ids,
+    };
+    match ids.iter().find(|id| **id as usize >= config.vocab_size) {
+        None => Ok(ids),
+        Some(id) => Err((
+            folder,
+            format!(
+                "`eos_token_id` is {id}, beyond the vocabulary of {}; correct {GENERATION} or {CONFIG}",
+                config.vocab_size
+            ),
+        )
+            .into()),
+    }
+}
+
+/// Every token needs a row of the embedding. Rows without a token are padding.
+fn check_vocabulary(
+    folder: &Path,
+    config: &LlamaConfig,
+    codec: &TextCodec,
+) -> Result<(), ModelError> {
+    let problem = match codec.last_token() {
+        None => "has no tokens; fetch it again".to_owned(),
+        Some((id, name)) if id as usize >= config.vocab_size => format!(
+            "has the token {name:?} with id {id}, but `vocab_size` in {CONFIG} is {}: this tokenizer belongs to another model",
+            config.vocab_size
+        ),
+        Some(_) => return Ok(()),
+    };
+    Err((folder.join("tokenizer.json").as_path(), problem).into())
+}
+
+/// SHA-256 by file name.
+fn hash_files(
+    folder: &Path,
+    checkpoint: &Checkpoint,
+) -> Result<BTreeMap<String, String>, ModelError> {
+    let beside = HASHED.iter().map(|name| folder.join(name));
+    beside
+        .filter(|file| file.is_file())
+        .chain(checkpoint.files().iter().cloned())
+        .map(|file| {
+            let name = file.file_name().unwrap_or_default();
+            let hash = sha256(&file)
+                .map_err(|e| ModelError::from((file.as_path(), format!("cannot be read: {e}"))))?;
+            Ok((name.to_string_lossy().into_owned(), hash))
+        })
+        .collect()
+}
+
+/// SHA-256 of a file's bytes in lower-case hex, read piece by piece.
+fn sha256(file: &Path) -> std::io::Result<String> {
+    let mut file = File::open(file)?;
+    let mut hasher = Sha256::new();
+    let mut piece = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut piece)? {
+            0 => return Ok(hex(&hasher.finalize())),
+            length => hasher.update(&piece[..length]),
+        }
     }
 }

@@ -1,30 +1,332 @@
-//! Text to tokens and back.
+//! Text to tokens and back, as transformers does it with the same folder.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::Value;
+use tokenizers::{AddedToken, Tokenizer};
 
 use super::ModelError;
+use super::chat::{ChatTemplate, find_template};
 use crate::spec::prompts::ChatMessage;
 use crate::units::TokenId;
 
+const TOKENIZER: &str = "tokenizer.json";
+const CONFIG: &str = "tokenizer_config.json";
+
 /// A model's tokenizer with its chat template.
-pub struct TextCodec {}
+pub struct TextCodec {
+    file: PathBuf,
+    tokenizer: Tokenizer,
+    /// The same without the white space that the tokenizer puts before a text; absent where it puts none.
+    continuation: Option<Tokenizer>,
+    /// Which special tokens go around a plain text.
+    frame: Frame,
+    beginning: Option<TokenId>,
+    /// A template that cannot be compiled is an error only when a chat is encoded.
+    template: Option<Result<ChatTemplate, String>>,
+}
+
+/// Which special tokens go around a plain text.
+#[derive(Debug, PartialEq)]
+enum Frame {
+    /// Those of `tokenizer.json`'s post-processor.
+    PostProcessor,
+    /// Those that `add_bos_token` and `add_eos_token` of `tokenizer_config.json` name: where they are written, they decide, as in
+    /// transformers 5.
+    Written {
+        before: Option<TokenId>,
+        after: Option<TokenId>,
+    },
+}
 
 impl TextCodec {
-    /// Plain text, with the special tokens that the tokenizer adds.
-    pub fn encode_text(&self, _: &str) -> Result<Vec<TokenId>, ModelError> {
-        unimplemented!("helper `model`")
+    /// Reads `tokenizer.json`, and `tokenizer_config.json` and `chat_template.jinja` where they are.
+    pub fn read(folder: &Path) -> Result<Self, ModelError> {
+        let file = folder.join(TOKENIZER);
+        let text = read_text(&file)?.ok_or_else(|| missing_tokenizer(folder))?;
+        let config = read_config(&folder.join(CONFIG))?;
+        let damaged = |e: tokenizers::Error| -> ModelError {
+            (file.as_path(), format!("is not a tokenizer: {e}")).into()
+        };
+        let tokenizer = load(text.as_bytes(), &config).map_err(damaged)?;
+        let continuation = match without_leading_space(&text) {
+            Some(changed) => Some(load(changed.as_bytes(), &config).map_err(damaged)?),
+            None => None,
+        };
+        let named = |key: &str| {
+            let content = token_contents(&config[key]).pop()?;
+            tokenizer.token_to_id(&content)
+        };
+        let flag = |key: &str| config[key].as_bool();
+        let (beginning, end) = (named("bos_token"), named("eos_token"));
+        let frame = match (flag("add_bos_token"), flag("add_eos_token")) {
+            (None, None) => Frame::PostProcessor,
+            (before, after) => Frame::Written {
+                before: beginning.filter(|_| before == Some(true)),
+                after: end.filter(|_| after == Some(true)),
+            },
+        };
+        let template = find_template(folder, &config)?
+            .map(|source| ChatTemplate::compile(&source, named_tokens(&config)));
+        Ok(Self {
+            file,
+            tokenizer,
+            continuation,
+            frame,
+            beginning,
+            template,
+        })
     }
 
-    /// A chat, rendered by the model's template with a generation prompt; no special token is doubled.
-    pub fn encode_chat(&self, _: &[ChatMessage]) -> Result<Vec<TokenId>, ModelError> {
-        unimplemented!("helper `model`")
+    /// Plain text, with the special tokens that the tokenizer puts around it. A text that itself starts with the beginning-of-text token
+    /// gets no second one.
+    pub fn encode_text(&self, text: &str) -> Result<Vec<TokenId>, ModelError> {
+        let tokens = match self.frame {
+            Frame::PostProcessor => self.encode(&self.tokenizer, text, true)?,
+            Frame::Written { before, after } => {
+                let inner = self.encode(&self.tokenizer, text, false)?;
+                before.into_iter().chain(inner).chain(after).collect()
+            }
+        };
+        Ok(self.with_one_beginning(tokens))
     }
 
-    /// Text that continues a prompt: no special tokens are added.
-    pub fn encode_continuation(&self, _: &str) -> Result<Vec<TokenId>, ModelError> {
-        unimplemented!("helper `model`")
+    /// A chat, rendered by the model's template with a generation prompt. The template writes its own special tokens; none is added, and
+    /// a doubled beginning-of-text token is made one.
+    ///
+    /// # Errors
+    /// The model has no chat template, or the template refuses the messages.
+    pub fn encode_chat(&self, messages: &[ChatMessage]) -> Result<Vec<TokenId>, ModelError> {
+        let text = self.render_chat(messages)?;
+        let tokens = self.encode(&self.tokenizer, &text, false)?;
+        Ok(self.with_one_beginning(tokens))
     }
 
-    /// Text of tokens, without special tokens.
-    pub fn decode(&self, _: &[TokenId]) -> String {
-        unimplemented!("helper `model`")
+    /// The text that [`TextCodec::encode_chat`] encodes.
+    pub fn render_chat(&self, messages: &[ChatMessage]) -> Result<String, ModelError> {
+        match &self.template {
+            None => Err(self.problem("has no chat template: give `text` prompts".into())),
+            Some(Err(problem)) => Err(self.problem(format!("{problem}; give `text` prompts"))),
+            Some(Ok(template)) => (template.render(messages)).map_err(|p| self.problem(p)),
+        }
     }
+
+    /// Text that continues a prompt: no special tokens are added, and none of the white space that some tokenizers put before a text
+    /// (`Prepend ▁`, `Metaspace`, `add_prefix_space`). `" park"` after `"the"` is the token `▁park`, and `"park"` is `park`, as they would be
+    /// within a text. Tokens are not merged across the boundary.
+    pub fn encode_continuation(&self, text: &str) -> Result<Vec<TokenId>, ModelError> {
+        let tokenizer = self.continuation.as_ref().unwrap_or(&self.tokenizer);
+        self.encode(tokenizer, text, false)
+    }
+
+    /// Text of tokens without special tokens, as transformers' `decode(skip_special_tokens=True, clean_up_tokenization_spaces=False)`.
+    /// Bytes that are no UTF-8 become `�`; ids beyond the vocabulary have no text.
+    pub fn decode(&self, tokens: &[TokenId]) -> String {
+        // Decoders fail only on configurations that transformers cannot decode either; the tokens' own names are better than nothing.
+        self.tokenizer.decode(tokens, true).unwrap_or_else(|_| {
+            (tokens.iter())
+                .filter_map(|id| self.tokenizer.id_to_token(*id))
+                .collect()
+        })
+    }
+
+    /// One token as it reads within a text, white space before it included; special tokens by their names. None beyond the vocabulary.
+    pub fn token_text(&self, id: TokenId) -> Option<String> {
+        let name = self.tokenizer.id_to_token(id)?;
+        if self
+            .tokenizer
+            .get_added_vocabulary()
+            .is_special_token(&name)
+        {
+            return Some(name);
+        }
+        // Decoders strip white space at the start of a text, so the token is decoded as the second of two.
+        let (once, twice) = (self.decode(&[id]), self.decode(&[id, id]));
+        let second = twice.strip_prefix(once.as_str()).map(str::to_owned);
+        Some(second.unwrap_or(once))
+    }
+
+    /// Whether the model has a chat template; what is wrong with it if it cannot be used.
+    pub fn chat_template(&self) -> Result<bool, &str> {
+        match &self.template {
+            None => Ok(false),
+            Some(Ok(_)) => Ok(true),
+            Some(Err(problem)) => Err(problem),
+        }
+    }
+
+    /// The token with the largest id, with its id. None for an empty vocabulary.
+    pub fn last_token(&self) -> Option<(TokenId, String)> {
+        let vocabulary = self.tokenizer.get_vocab(true);
+        vocabulary.into_iter().map(|(name, id)| (id, name)).max()
+    }
+
+    /// Number of tokens, special ones included.
+    pub fn len(&self) -> usize {
+        self.tokenizer.get_vocab_size(true)
+    }
+
+    /// Whether there are no tokens.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn encode(
+        &self,
+        tokenizer: &Tokenizer,
+        text: &str,
+        special: bool,
+    ) -> Result<Vec<TokenId>, ModelError> {
+        match tokenizer.encode_fast(text, special) {
+            Ok(encoding) => Ok(encoding.get_ids().to_vec()),
+            Err(e) => Err(self.problem(format!("cannot encode {text:?}: {e}"))),
+        }
+    }
+
+    fn with_one_beginning(&self, mut tokens: Vec<TokenId>) -> Vec<TokenId> {
+        if let Some(beginning) = self.beginning {
+            let doubled = tokens.iter().take_while(|id| **id == beginning).count();
+            tokens.drain(..doubled.saturating_sub(1));
+        }
+        tokens
+    }
+
+    fn problem(&self, problem: String) -> ModelError {
+        (self.file.as_path(), problem).into()
+    }
+}
+
+/// Loads a tokenizer and makes special what `tokenizer_config.json` says is special, as transformers does.
+fn load(json: &[u8], config: &Value) -> tokenizers::Result<Tokenizer> {
+    let mut tokenizer = Tokenizer::from_bytes(json)?;
+    // A prompt is encoded whole, whatever was set when the tokenizer was saved.
+    tokenizer.with_padding(None);
+    tokenizer.with_truncation(None)?;
+    let known: BTreeSet<u32> = tokenizer.get_added_tokens_decoder().into_keys().collect();
+    let mut added: Vec<(u32, &Value)> = config["added_tokens_decoder"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter_map(|(id, token)| Some((id.parse().ok()?, token)))
+        .filter(|(id, _)| !known.contains(id))
+        .collect();
+    added.sort_by_key(|(id, _)| *id);
+    for (_, token) in added {
+        tokenizer.add_tokens(&[serde_json::from_value::<AddedToken>(token.clone())?]);
+    }
+    let keys = ["additional_special_tokens", "extra_special_tokens"];
+    let special = (named_tokens(config).into_values())
+        .chain(keys.iter().flat_map(|key| token_contents(&config[*key])));
+    for content in special {
+        // A name that is no token would become a new id beyond the embedding.
+        if tokenizer.token_to_id(&content).is_some() {
+            tokenizer.add_special_tokens(&[AddedToken::from(content, true)]);
+        }
+    }
+    Ok(tokenizer)
+}
+
+/// `bos_token` and its like, by name.
+fn named_tokens(config: &Value) -> BTreeMap<String, String> {
+    let entries = config.as_object().into_iter().flatten();
+    entries
+        .filter(|(key, _)| key.ends_with("_token"))
+        .filter_map(|(key, token)| Some((key.clone(), token_contents(token).pop()?)))
+        .collect()
+}
+
+/// A token is written as a string or as an object with `content`; several as a list, or by name.
+fn token_contents(value: &Value) -> Vec<String> {
+    match value {
+        Value::String(content) => vec![content.clone()],
+        Value::Object(token) if token.contains_key("content") => token_contents(&token["content"]),
+        Value::Object(named) => named.values().flat_map(token_contents).collect(),
+        Value::Array(list) => list.iter().flat_map(token_contents).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// `tokenizer.json` without what puts white space before a text; None where nothing does.
+fn without_leading_space(json: &str) -> Option<String> {
+    /// The two small parts, so that a large vocabulary is not parsed for nothing.
+    #[derive(Deserialize)]
+    struct Parts {
+        #[serde(default)]
+        normalizer: Value,
+        #[serde(default)]
+        pre_tokenizer: Value,
+    }
+    let mut parts: Parts = serde_json::from_str(json).ok()?;
+    let changed = [
+        drop_leading_space(&mut parts.normalizer),
+        drop_leading_space(&mut parts.pre_tokenizer),
+    ];
+    if !changed.contains(&true) {
+        return None;
+    }
+    let mut whole: Value = serde_json::from_str(json).ok()?;
+    whole["normalizer"] = parts.normalizer;
+    whole["pre_tokenizer"] = parts.pre_tokenizer;
+    Some(whole.to_string())
+}
+
+/// Walks a normaliser or pre-tokenizer; says whether it changed.
+fn drop_leading_space(part: &mut Value) -> bool {
+    match part["type"].as_str() {
+        Some("Sequence") => {
+            let mut changed = false;
+            for list in ["normalizers", "pretokenizers"] {
+                for part in part[list].as_array_mut().into_iter().flatten() {
+                    changed |= drop_leading_space(part);
+                }
+            }
+            changed
+        }
+        Some("Prepend") => {
+            // An empty sequence does nothing; `null` is not allowed within a sequence.
+            *part = serde_json::json!({"type": "Sequence", "normalizers": []});
+            true
+        }
+        Some("Metaspace") if part["prepend_scheme"] != "never" => {
+            part["prepend_scheme"] = "never".into();
+            // The older way to say the same.
+            part["add_prefix_space"] = false.into();
+            true
+        }
+        Some("ByteLevel") if part["add_prefix_space"] == true => {
+            part["add_prefix_space"] = false.into();
+            true
+        }
+        _ => false,
+    }
+}
+
+fn read_config(file: &Path) -> Result<Value, ModelError> {
+    match read_text(file)? {
+        None => Ok(Value::Null),
+        Some(text) => serde_json::from_str(&text)
+            .map_err(|e| (file, format!("not valid JSON: {e}; fetch it again")).into()),
+    }
+}
+
+/// The text of a file; None where there is no such file.
+fn read_text(file: &Path) -> Result<Option<String>, ModelError> {
+    match std::fs::read_to_string(file) {
+        Ok(text) => Ok(Some(text)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err((file, format!("cannot be read: {e}")).into()),
+    }
+}
+
+fn missing_tokenizer(folder: &Path) -> ModelError {
+    let advice = match folder.join("tokenizer.model").is_file() {
+        true => {
+            "is missing, and tokenizer.model is not read; convert it: in Python, \
+             `transformers.AutoTokenizer.from_pretrained(folder).save_pretrained(folder)`"
+        }
+        false => "is missing; fetch it from where the model came from",
+    };
+    (folder.join(TOKENIZER).as_path(), advice.to_owned()).into()
 }

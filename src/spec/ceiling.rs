@@ -18,6 +18,13 @@ pub struct CalibrationSpec {
     /// Strength, in budgets, of the one-step push screen.
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub push: f64,
+    /// Name of the prompt set on which the calibration neurons are steered; the generic one when absent. Collapse comes sooner on
+    /// some kinds of text than on others, so requests like those of the behaviours fit best; no prompt may stand in both.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steer_on: Option<String>,
+    /// How many of those prompts are used; budgets are always read on all generic ones.
+    #[schemars(range(min = 1))]
+    pub rollout_prompts: usize,
 }
 
 impl Default for CalibrationSpec {
@@ -27,6 +34,8 @@ impl Default for CalibrationSpec {
             positions: CalibrationPositions::default(),
             statistic: Statistic::default(),
             push: 0.6,
+            steer_on: None,
+            rollout_prompts: 16,
         }
     }
 }
@@ -102,6 +111,17 @@ pub enum Predictor {
     ParticipationRatio,
     /// Median `m*` of the calibration neurons, measured on the generic prompts.
     Calibrated,
+}
+
+impl Predictor {
+    /// The predictor's name, as in the spec.
+    pub fn name(self) -> &'static str {
+        match self {
+            Predictor::Constant => "constant",
+            Predictor::ParticipationRatio => "participation_ratio",
+            Predictor::Calibrated => "calibrated",
+        }
+    }
 }
 
 /// Shares of prompts at which a dose counts as flipped or collapsed.

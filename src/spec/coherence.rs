@@ -55,6 +55,18 @@ pub enum Detector {
     Oracle,
 }
 
+impl Detector {
+    /// The detector's name, as in the spec.
+    pub fn name(self) -> &'static str {
+        match self {
+            Detector::Likelihood => "likelihood",
+            Detector::Repetition => "repetition",
+            Detector::Distinct => "distinct",
+            Detector::Oracle => "oracle",
+        }
+    }
+}
+
 /// Fires when the mean negative log-likelihood of the generated tokens under the *unsteered* model, given the prompt, exceeds
 /// the `clean_quantile` of the clean (dose 0) rollouts of the same prompts by more than `margin`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

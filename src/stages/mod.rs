@@ -8,6 +8,7 @@ pub mod calibrate;
 pub mod judge;
 pub mod plan;
 pub mod predict;
+pub mod residual_stream;
 pub mod screen;
 pub mod sweep;
 pub mod verdict;

@@ -2,10 +2,161 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::calibrate::Calibration;
+use super::calibrate::{Calibration, CollapseMultiple, NeuronCalibration};
 use super::screen::Screening;
+use crate::law;
 use crate::spec::ceiling::Predictor;
+use crate::spec::neurons::Role;
+use crate::stats;
+use crate::study::Study;
 use crate::units::{NeuronId, Sign};
+
+/// Predicts every ceiling, and forecasts every held-out window. Sees no rollout of a held-out neuron.
+pub fn predict(study: &Study, screening: Screening, calibration: Calibration) -> Predictions {
+    let predictors: Vec<FittedPredictor> = (study.ceiling.predictors.iter())
+        .map(|&predictor| fit(study, predictor, &calibration))
+        .collect();
+    let predicted = |roles: &[Role]| {
+        let mut neurons: Vec<NeuronId> = (screening.groups.iter())
+            .filter(|group| roles.contains(&group.role))
+            .flat_map(|group| group.neurons.iter().copied())
+            .collect();
+        neurons.sort();
+        neurons.dedup();
+        neurons
+    };
+    let mut ceilings = Vec::new();
+    for neuron in predicted(&[Role::HeldOut, Role::Control]) {
+        let of_neuron = calibration.of(neuron);
+        for &sign in &study.doses.signs {
+            ceilings.push(PredictedCeiling {
+                neuron,
+                sign,
+                by: (predictors.iter())
+                    .map(|predictor| predictor.ceiling(of_neuron, sign, &calibration))
+                    .collect(),
+            });
+        }
+    }
+    let forecasts = forecasts(study, &screening, &predictors, &ceilings);
+    Predictions {
+        study: study.hash(),
+        screening,
+        calibration,
+        predictors,
+        ceilings,
+        forecasts,
+    }
+}
+
+fn forecasts(
+    study: &Study,
+    screening: &Screening,
+    predictors: &[FittedPredictor],
+    ceilings: &[PredictedCeiling],
+) -> Vec<Forecast> {
+    let headline = predictors
+        .iter()
+        .position(|p| p.predictor == study.ceiling.headline);
+    let mut forecasts = Vec::new();
+    for behavior in &study.behaviors {
+        for group in screening
+            .groups
+            .iter()
+            .filter(|group| group.role == Role::HeldOut)
+        {
+            if !group.behaviors.contains(&behavior.name) {
+                continue;
+            }
+            for &neuron in &group.neurons {
+                let predicted: Vec<f64> =
+                    (ceilings.iter().filter(|ceiling| ceiling.neuron == neuron))
+                        .filter_map(|ceiling| Some(ceiling.by[headline?]?.coordinate))
+                        .collect();
+                let open = predicted
+                    .iter()
+                    .any(|&ceiling| behavior.expected_trigger < ceiling);
+                forecasts.push(Forecast {
+                    neuron,
+                    behavior: behavior.name.clone(),
+                    open: (!predicted.is_empty()).then_some(open),
+                });
+            }
+        }
+    }
+    forecasts.sort_by(|a, b| (&a.behavior, a.neuron).cmp(&(&b.behavior, b.neuron)));
+    forecasts
+}
+
+fn fit(study: &Study, predictor: Predictor, calibration: &Calibration) -> FittedPredictor {
+    let ceiling = &study.ceiling;
+    let branches = calibration.multiples.len();
+    let (parameter, source) = match predictor {
+        Predictor::Constant => (Some(ceiling.constant), "m* given in the spec".to_owned()),
+        Predictor::Calibrated => (
+            median_multiple(&calibration.multiples, |m| m),
+            format!("median m* of {branches} calibration branches"),
+        ),
+        Predictor::ParticipationRatio => match ceiling.kappa {
+            Some(kappa) => (Some(kappa), "κ given in the spec".to_owned()),
+            None => (
+                fit_kappa(calibration),
+                format!("median κ of {branches} calibration branches"),
+            ),
+        },
+    };
+    FittedPredictor {
+        predictor,
+        parameter,
+        source,
+    }
+}
+
+/// `κ = m* / √(1 − λ₁/Σλ)`, the median over calibration branches.
+fn fit_kappa(calibration: &Calibration) -> Option<f64> {
+    let kappas: Vec<CollapseMultiple> = (calibration.multiples.iter())
+        .map(|branch| CollapseMultiple {
+            multiple: branch.multiple.map(|multiple| {
+                let share = calibration.layers[branch.neuron.layer].leading_share;
+                multiple / law::spectral_multiple(1.0, share)
+            }),
+            ..branch.clone()
+        })
+        .collect();
+    median_multiple(&kappas, |kappa| kappa).filter(|kappa| kappa.is_finite())
+}
+
+/// Median over branches, with those that never collapsed above every number; `None` when the median lies among them.
+fn median_multiple(branches: &[CollapseMultiple], of: impl Fn(f64) -> f64) -> Option<f64> {
+    let values: Vec<f64> = (branches.iter())
+        .map(|branch| branch.multiple.map_or(f64::INFINITY, &of))
+        .collect();
+    stats::median(&values).filter(|median| median.is_finite())
+}
+
+impl FittedPredictor {
+    /// The ceiling of a neuron on a branch; absent when the predictor could not be fitted.
+    fn ceiling(
+        &self,
+        neuron: &NeuronCalibration,
+        sign: Sign,
+        calibration: &Calibration,
+    ) -> Option<CeilingEstimate> {
+        let parameter = self.parameter?;
+        let multiple = match self.predictor {
+            Predictor::Constant | Predictor::Calibrated => parameter,
+            Predictor::ParticipationRatio => {
+                let layer = &calibration.layers[neuron.neuron.layer];
+                law::spectral_multiple(parameter, layer.leading_share)
+            }
+        };
+        let signed = sign.factor() * multiple;
+        Some(CeilingEstimate {
+            multiple,
+            coordinate: sign.factor() * law::control_coordinate(signed, neuron.c0),
+        })
+    }
+}
 
 /// Everything that is sealed.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -1,4 +1,11 @@
-//! Integration tests: one binary, one module per topic.
+//! The one integration-test binary: a module per topic.
 
+mod codec;
+mod inspect;
+mod model_folder;
+mod parity;
+mod shared;
 mod spec_errors;
 mod spec_fuzz;
+mod text_parity;
+mod tiny;

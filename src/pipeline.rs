@@ -1,0 +1,239 @@
+//! A run from beginning to end: the stages in order, each result put where the record keeps it.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::Context;
+
+use crate::events::{Event, Listener, Stage};
+use crate::model::LanguageModel;
+use crate::record::manifest::Written;
+use crate::record::store::TrialStore;
+use crate::record::{Continuation, Manifest, RecordError, RunFolder, RunRecord, run_record};
+use crate::report::from_record::render_record;
+use crate::spec::neurons::Role;
+use crate::stages::predict::{Predictions, SealedPredictions};
+use crate::stages::verdict::Verdicts;
+use crate::stages::{calibrate, judge, predict, residual_stream, screen, sweep, verdict};
+use crate::study::Study;
+use crate::units::NeuronId;
+
+/// How a run is made; none of it changes a result.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Begin anew, with what an earlier run left set aside.
+    pub fresh: bool,
+    /// Number of threads, for the manifest.
+    pub threads: usize,
+    /// Folder with templates that replace built-in ones.
+    pub templates: Option<PathBuf>,
+}
+
+/// A run folder that is ready for its study.
+pub struct OpenRun {
+    folder: RunFolder,
+    manifest: Manifest,
+    notes: Vec<String>,
+}
+
+/// Why a run folder cannot be used for a study.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The folder's record answers another question.
+    #[error(
+        "the run in {folder} was made from another study; what has changed:\n  {changes}\nStart anew with `--fresh` (the old record is set aside), or choose another folder with `--out`",
+        folder = folder.display(),
+        changes = changes.join("\n  ")
+    )]
+    Changed {
+        /// The run folder.
+        folder: PathBuf,
+        /// Each difference in words.
+        changes: Vec<String>,
+    },
+    /// The folder cannot be used.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+}
+
+/// Opens the run folder of a study, and decides whether an earlier run goes on.
+///
+/// # Errors
+/// When the folder holds the run of another study, is in use, or cannot be written.
+pub fn open(
+    root: &Path,
+    study: &Study,
+    written: &Written<'_>,
+    options: &Options,
+) -> Result<OpenRun, OpenError> {
+    let folder = RunFolder::create_or_open(root)?;
+    let mut notes = Vec::new();
+    if let Some(holder) = folder.left_by() {
+        notes.push(format!(
+            "process {} was killed while it wrote to {}; its run goes on",
+            holder.pid,
+            root.display()
+        ));
+    }
+    if options.fresh
+        && let Some(aside) = folder.set_record_aside()?
+    {
+        notes.push(format!(
+            "the earlier record was set aside in {}",
+            aside.display()
+        ));
+    }
+    let manifest = match Manifest::load(&folder)? {
+        None => Manifest::new(study, written, options.threads),
+        Some(earlier) => {
+            match earlier.compare(study) {
+                Continuation::Same => {}
+                Continuation::Extends(changes) => {
+                    notes.extend(
+                        changes
+                            .into_iter()
+                            .map(|change| format!("the earlier run is extended: {change}")),
+                    );
+                }
+                Continuation::Changed(changes) => {
+                    return Err(OpenError::Changed {
+                        folder: root.to_owned(),
+                        changes,
+                    });
+                }
+            }
+            earlier.continued(study, written, options.threads)
+        }
+    };
+    manifest.write(&folder)?;
+    Ok(OpenRun {
+        folder,
+        manifest,
+        notes,
+    })
+}
+
+/// Runs every stage, or what is left of them, and writes the reports.
+///
+/// # Errors
+/// When the model or the record fails; what was finished by then is kept.
+pub fn run(
+    study: &Study,
+    model: &dyn LanguageModel,
+    open: OpenRun,
+    options: &Options,
+    listener: &mut dyn Listener,
+) -> anyhow::Result<Summary> {
+    let started = Instant::now();
+    let OpenRun {
+        folder,
+        mut manifest,
+        notes,
+    } = open;
+    for text in notes {
+        listener.on(&Event::Note { text });
+    }
+    let mut store = TrialStore::open_or_create(&folder.trials())?;
+    let stage = |listener: &mut dyn Listener, stage| listener.on(&Event::Stage { stage });
+
+    stage(listener, Stage::Residuals);
+    let residuals = residual_stream::read_residual_stream(study, model)?;
+    stage(listener, Stage::Screen);
+    let screening = screen::screen(study, &residuals, model)?;
+    stage(listener, Stage::Calibrate);
+    let calibration =
+        calibrate::calibrate(study, &residuals, &screening, model, &mut store, listener)?;
+    stage(listener, Stage::Predict);
+    let predictions = predict::predict(study, screening, calibration);
+    let trials_before = steered_before(&predictions, &store)?;
+    let sealed = predictions.seal(&folder, trials_before)?;
+    stage(listener, Stage::Sweep);
+    sweep::sweep(study, &sealed, model, &mut store, listener)?;
+    stage(listener, Stage::Judge);
+    let mut kept = Vec::new();
+    let judgements = judge::judge(study, &sealed, model, &store, &mut |judgement| {
+        kept.push(judgement);
+        Ok(())
+    })?;
+    store.replace_judgements(kept)?;
+    stage(listener, Stage::Verdict);
+    let verdicts = verdict::verdict(study, &sealed, &judgements);
+    run_record::write_verdicts(&folder, &judgements, &verdicts)?;
+    manifest.finish(&folder, store.check()?, started.elapsed().as_secs_f64())?;
+    manifest.write(&folder)?;
+    stage(listener, Stage::Report);
+    drop(store);
+    write_report(folder.root(), &folder, options.templates.as_deref())?;
+    Ok(Summary::new(folder.root(), study, &sealed, &verdicts))
+}
+
+/// Renders the reports of a finished run into a folder that is open for writing.
+fn write_report(root: &Path, folder: &RunFolder, templates: Option<&Path>) -> anyhow::Result<()> {
+    let record = RunRecord::load(root)?;
+    let rendered = render_record(&record, templates).context("the report cannot be rendered")?;
+    folder.write(&folder.report_md(), rendered.markdown.as_bytes())?;
+    folder.write(&folder.report_html(), rendered.html.as_bytes())?;
+    for (name, svg) in &rendered.figures {
+        folder.write(&folder.figures().join(name), svg.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// Steered trials of held-out and control neurons that are in the store before the predictions are sealed.
+fn steered_before(predictions: &Predictions, store: &TrialStore) -> Result<usize, RecordError> {
+    let calibration: BTreeSet<NeuronId> = (predictions.screening.groups.iter())
+        .filter(|group| group.role == Role::Calibration)
+        .flat_map(|group| group.neurons.iter().copied())
+        .collect();
+    let counts = store.steered_counts()?;
+    Ok((counts.into_iter())
+        .filter(|(neuron, _)| !calibration.contains(neuron))
+        .map(|(_, count)| count)
+        .sum())
+}
+
+/// What a person wants to know at the end of a run.
+pub struct Summary(String);
+
+impl Summary {
+    fn new(root: &Path, study: &Study, sealed: &SealedPredictions, verdicts: &Verdicts) -> Self {
+        let mut lines = Vec::new();
+        for behavior in &study.behaviors {
+            let held_out: Vec<_> = (verdicts.neurons.iter())
+                .filter(|n| n.behavior == behavior.name && n.role == Role::HeldOut)
+                .collect();
+            let open = held_out.iter().filter(|n| n.open == Some(true)).count();
+            let unknown = held_out.iter().filter(|n| n.open.is_none()).count();
+            let mut line = format!(
+                "{}: {open} of {} held-out neurons open",
+                behavior.name,
+                held_out.len()
+            );
+            if unknown > 0 {
+                line += &format!(", {unknown} censored");
+            }
+            lines.push(line);
+        }
+        for score in &verdicts.scoreboard.ceilings {
+            if let Some(overall) = score.overall {
+                lines.push(format!(
+                    "ceiling by {}: mean absolute error {:.3} in cosθ over {} branches",
+                    score.predictor.name(),
+                    overall.mean_absolute_error,
+                    overall.branches
+                ));
+            }
+        }
+        lines.push(format!("seal: {}", sealed.seal().sha256));
+        lines.push(format!("report: {}", root.join("report.html").display()));
+        Self(lines.join("\n"))
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

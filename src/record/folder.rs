@@ -1,0 +1,387 @@
+//! Paths of a run folder, and how its files are replaced.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::error::RecordError;
+use super::finite;
+use super::lock::{Holder, Lock};
+
+/// A folder with the record of one run.
+#[derive(Debug)]
+pub struct RunFolder {
+    root: PathBuf,
+    lock: Option<Lock>,
+}
+
+/// Temporary files begin with this, so that those of a killed process can be told and removed.
+const TEMPORARY: &str = ".reachspec-";
+
+/// The files that `--fresh` sets aside.
+const RECORD: [&str; 7] = [
+    "manifest.json",
+    "predictions.json",
+    "trials.sqlite",
+    "verdicts.json",
+    "report.md",
+    "report.html",
+    "figures",
+];
+
+impl RunFolder {
+    /// Opens a folder for a run, creates it where there is none, and takes its lock.
+    ///
+    /// # Errors
+    /// If it holds something else, another process is writing to it, or the operating system refuses.
+    pub fn create_or_open(root: &Path) -> Result<Self, RecordError> {
+        fs::create_dir_all(root).map_err(|e| RecordError::io("create", root, e))?;
+        let folder = Self {
+            root: root.to_owned(),
+            lock: None,
+        };
+        folder.refuse_strangers()?;
+        let lock = Lock::take(&root.join("run.lock"))?;
+        folder.remove_temporary_files()?;
+        Ok(Self {
+            lock: Some(lock),
+            ..folder
+        })
+    }
+
+    /// Opens the folder of a run that exists, without its lock: to read it, or to render its report again.
+    ///
+    /// # Errors
+    /// If it is no run folder.
+    pub fn open(root: &Path) -> Result<Self, RecordError> {
+        let folder = Self {
+            root: root.to_owned(),
+            lock: None,
+        };
+        if !root.is_dir() {
+            let problem = "there is no such folder; give the folder that `reachspec run` wrote, such as runs/quickstart";
+            return Err(RecordError::unusable(root, problem));
+        }
+        if !folder.manifest().is_file() {
+            let problem = "this is no run folder: it has no manifest.json; give the folder that `reachspec run` wrote";
+            return Err(RecordError::unusable(root, problem));
+        }
+        Ok(folder)
+    }
+
+    /// The process that was killed while it wrote to this folder, if one was.
+    pub fn left_by(&self) -> Option<&Holder> {
+        self.lock.as_ref()?.left_by()
+    }
+
+    /// The folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// What was run, on what, by what.
+    pub fn manifest(&self) -> PathBuf {
+        self.root.join("manifest.json")
+    }
+
+    /// The sealed predictions.
+    pub fn predictions(&self) -> PathBuf {
+        self.root.join("predictions.json")
+    }
+
+    /// Sealed predictions that later ones have replaced, counted from 1.
+    pub fn superseded_predictions(&self, number: usize) -> PathBuf {
+        self.root
+            .join(format!("predictions.superseded-{number}.json"))
+    }
+
+    /// The trial store.
+    pub fn trials(&self) -> PathBuf {
+        self.root.join("trials.sqlite")
+    }
+
+    /// Judgements and verdicts.
+    pub fn verdicts(&self) -> PathBuf {
+        self.root.join("verdicts.json")
+    }
+
+    /// The Markdown report.
+    pub fn report_md(&self) -> PathBuf {
+        self.root.join("report.md")
+    }
+
+    /// The HTML report.
+    pub fn report_html(&self) -> PathBuf {
+        self.root.join("report.html")
+    }
+
+    /// Figures of the Markdown report.
+    pub fn figures(&self) -> PathBuf {
+        self.root.join("figures")
+    }
+
+    /// Moves the record into a folder `superseded-N` beside the new one: `--fresh` destroys no evidence. `None` where there is none.
+    pub fn set_record_aside(&self) -> Result<Option<PathBuf>, RecordError> {
+        let mut present: Vec<PathBuf> = RECORD.iter().map(|name| self.root.join(name)).collect();
+        present.push(self.root.join("trials.sqlite-journal"));
+        present.extend(
+            (1..)
+                .map(|n| self.superseded_predictions(n))
+                .take_while(|path| path.exists()),
+        );
+        present.retain(|path| path.exists());
+        if present.is_empty() {
+            return Ok(None);
+        }
+        let aside = (1..)
+            .map(|n| self.root.join(format!("superseded-{n}")))
+            .find(|path| !path.exists())
+            .expect("there are more numbers than folders");
+        fs::create_dir(&aside).map_err(|e| RecordError::io("create", &aside, e))?;
+        // The manifest goes first: without it, what remains is no run.
+        for path in present {
+            let name = path.file_name().expect("made of names");
+            fs::rename(&path, aside.join(name)).map_err(|e| RecordError::io("move", &path, e))?;
+        }
+        Ok(Some(aside))
+    }
+
+    /// Replaces a file of the record: after a crash it is the old one or the new one, never a part.
+    pub fn write(&self, path: &Path, content: &[u8]) -> Result<(), RecordError> {
+        let folder = path.parent().unwrap_or(&self.root);
+        fs::create_dir_all(folder).map_err(|e| RecordError::io("create", folder, e))?;
+        replace(folder, path, content).map_err(|e| RecordError::io("write", path, e))
+    }
+
+    /// Replaces a JSON file; see [`render_json`].
+    pub fn write_json<T: Serialize>(&self, path: &Path, value: &T) -> Result<(), RecordError> {
+        finite::check(value).map_err(|place| {
+            let problem = format!("cannot be written: {place} is not a finite number; this is a fault of the study or of the program");
+            RecordError::Number { path: path.to_owned(), problem }
+        })?;
+        self.write(path, render_json(value).as_bytes())
+    }
+
+    fn refuse_strangers(&self) -> Result<(), RecordError> {
+        if self.manifest().exists() {
+            return Ok(());
+        }
+        let io = |e| RecordError::io("list", &self.root, e);
+        for entry in fs::read_dir(&self.root).map_err(io)? {
+            let name = entry.map_err(io)?.file_name();
+            let name = name.to_string_lossy();
+            if !(name == "run.lock"
+                || name.starts_with(TEMPORARY)
+                || name.starts_with("superseded-"))
+            {
+                let problem = format!(
+                    "this is no run folder, and it holds {name}; choose an empty or a new folder with --out"
+                );
+                return Err(RecordError::unusable(&self.root, problem));
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what a killed process left half written. Only under the lock.
+    fn remove_temporary_files(&self) -> Result<(), RecordError> {
+        for folder in [self.root.clone(), self.figures()] {
+            let Ok(entries) = fs::read_dir(&folder) else {
+                continue;
+            };
+            for entry in entries.flatten() {
+                if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
+                    fs::remove_file(entry.path())
+                        .map_err(|e| RecordError::io("remove", &entry.path(), e))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes to a temporary file in the same folder, and renames it when it is on disk.
+fn replace(folder: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(TEMPORARY);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // As any new file: the user's mask decides, rather than the privacy of temporary files.
+        builder.permissions(fs::Permissions::from_mode(0o666));
+    }
+    let mut file = builder.tempfile_in(folder)?;
+    file.write_all(content)?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    #[cfg(unix)]
+    File::open(folder)?.sync_all()?;
+    Ok(())
+}
+
+/// Indented JSON with a last line end: the same bytes for the same value.
+///
+/// # Panics
+/// If the value cannot be JSON (a map with keys that are no strings): a programming error.
+pub fn render_json<T: Serialize>(value: &T) -> String {
+    let mut text = serde_json::to_string_pretty(value).expect("records are plain data");
+    text.push('\n');
+    text
+}
+
+/// Reads a JSON file that [`render_json`] wrote, and checks that it is still the same byte for byte.
+///
+/// # Errors
+/// An I/O error, or an integrity error that says what does not fit.
+pub fn read_json<T: Serialize + DeserializeOwned>(path: &Path) -> Result<T, RecordError> {
+    let bytes = fs::read(path).map_err(|e| RecordError::io("read", path, e))?;
+    let value: T = serde_json::from_slice(&bytes).map_err(|e| {
+        RecordError::integrity(path, format!("the file was changed or cut off: {e}"))
+    })?;
+    if render_json(&value).as_bytes() == bytes {
+        return Ok(value);
+    }
+    let problem =
+        "the file is not as reachspec wrote it: it was edited, or written by another version";
+    Err(RecordError::integrity(path, problem))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::error::ErrorKind;
+    use tempfile::TempDir;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(folder)
+            .unwrap()
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_new_folder_is_made_locked_and_left_clean() {
+        let parent = TempDir::new().unwrap();
+        let root = parent.path().join("runs/a");
+        let folder = RunFolder::create_or_open(&root).unwrap();
+        let second = RunFolder::create_or_open(&root).unwrap_err();
+        assert!(matches!(second, RecordError::Locked { .. }), "{second}");
+        folder.write(&folder.manifest(), b"{}").unwrap();
+        folder
+            .write(&folder.figures().join("a.svg"), b"<svg/>")
+            .unwrap();
+        drop(folder);
+        assert_eq!(names(&root), ["figures", "manifest.json"]);
+        RunFolder::create_or_open(&root).unwrap();
+    }
+
+    #[test]
+    fn files_are_replaced_whole_with_ordinary_permissions() {
+        let parent = TempDir::new().unwrap();
+        let folder = RunFolder::create_or_open(parent.path()).unwrap();
+        let path = folder.report_md();
+        folder.write(&path, b"long old content").unwrap();
+        folder.write(&path, b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let plain = parent.path().join("plain");
+            fs::write(&plain, "").unwrap();
+            let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
+            assert_eq!(mode(&path), mode(&plain));
+        }
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_cleaned_up() {
+        let parent = TempDir::new().unwrap();
+        fs::write(parent.path().join(".reachspec-x1y2"), "half").unwrap();
+        fs::write(parent.path().join("run.lock"), "pid 1\nsince then\n").unwrap();
+        let folder = RunFolder::create_or_open(parent.path()).unwrap();
+        assert_eq!(folder.left_by().unwrap().pid, "1");
+        assert_eq!(names(parent.path()), ["run.lock"]);
+    }
+
+    #[test]
+    fn folders_of_something_else_are_left_alone() {
+        let parent = TempDir::new().unwrap();
+        fs::write(parent.path().join("thesis.tex"), "").unwrap();
+        let error = RunFolder::create_or_open(parent.path()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Usage);
+        assert!(error.to_string().contains("thesis.tex"), "{error}");
+        assert_eq!(names(parent.path()), ["thesis.tex"]);
+        assert_eq!(
+            RunFolder::open(parent.path()).unwrap_err().kind(),
+            ErrorKind::Usage
+        );
+        let missing = RunFolder::open(&parent.path().join("nothing")).unwrap_err();
+        assert_eq!(missing.kind(), ErrorKind::Usage);
+        let file = RunFolder::create_or_open(&parent.path().join("thesis.tex")).unwrap_err();
+        assert_eq!(file.kind(), ErrorKind::Failed);
+    }
+
+    #[test]
+    fn fresh_sets_the_record_aside() {
+        let parent = TempDir::new().unwrap();
+        let folder = RunFolder::create_or_open(parent.path()).unwrap();
+        assert_eq!(folder.set_record_aside().unwrap(), None);
+        for round in 1..=2 {
+            folder.write(&folder.manifest(), b"{}").unwrap();
+            folder
+                .write(&folder.superseded_predictions(1), b"{}")
+                .unwrap();
+            let aside = folder.set_record_aside().unwrap().unwrap();
+            assert_eq!(aside, parent.path().join(format!("superseded-{round}")));
+            assert_eq!(
+                names(&aside),
+                ["manifest.json", "predictions.superseded-1.json"]
+            );
+        }
+        drop(folder);
+        RunFolder::create_or_open(parent.path()).unwrap();
+    }
+
+    #[test]
+    fn json_comes_back_only_as_it_was_written() {
+        let parent = TempDir::new().unwrap();
+        let folder = RunFolder::create_or_open(parent.path()).unwrap();
+        let path = folder.verdicts();
+        let value = vec![0.1, 1e-300, 2.0 / 3.0, -0.0];
+        folder.write_json(&path, &value).unwrap();
+        assert_eq!(read_json::<Vec<f64>>(&path).unwrap(), value);
+        let text = fs::read_to_string(&path).unwrap();
+        for changed in [
+            text.replace("0.1", "0.10"),
+            text.replace("0.1", "x"),
+            format!("{text} "),
+            String::new(),
+        ] {
+            fs::write(&path, changed).unwrap();
+            assert_eq!(
+                read_json::<Vec<f64>>(&path).unwrap_err().kind(),
+                ErrorKind::Integrity
+            );
+        }
+        let error = folder.write_json(&path, &[Some(f64::NAN)]).unwrap_err();
+        assert!(
+            error.to_string().contains("[0] is not a finite number"),
+            "{error}"
+        );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_full_disk_is_said_to_be_full() {
+        // Writing to this device always fails as on a full disk.
+        let error = fs::write("/dev/full", "x").unwrap_err();
+        let error = RecordError::io("write", Path::new("/dev/full"), error);
+        assert_eq!(error.kind(), ErrorKind::Failed);
+        assert!(error.to_string().contains("free some space"), "{error}");
+    }
+}

@@ -1,0 +1,340 @@
+//! `manifest.json`: what was run, on what, by what; enough to run it again from the folder alone.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::changes::{self, Continuation};
+use super::error::RecordError;
+use super::folder::{self, RunFolder};
+use super::store::StoreDigest;
+use super::{canonical, clock};
+use crate::study::Study;
+
+/// Version of the run folder.
+const FORMAT: u32 = 1;
+
+/// What was run, on what, by what.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Version of the run folder.
+    pub format: u32,
+    /// Program and version that wrote it.
+    pub program: String,
+    /// The spec as it was written.
+    pub spec: SpecText,
+    /// `--set key.path=value`, in order.
+    pub overrides: Vec<String>,
+    /// [`Study::hash`] of `study`.
+    pub study_sha256: String,
+    /// Hash of each prompt set, by name.
+    pub prompts_sha256: BTreeMap<String, String>,
+    /// The study, resolved: every default filled in, the model with the hashes of its files.
+    pub study: Study,
+    /// What the run ended with; absent until then.
+    pub evidence: Option<Evidence>,
+    /// What may differ from run to run without changing a result.
+    pub environment: Environment,
+}
+
+/// A spec file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SpecText {
+    /// Name of the file, without its folder.
+    pub file: String,
+    /// SHA-256 of `text`, lower-case hex.
+    pub sha256: String,
+    /// The text, word for word.
+    pub text: String,
+}
+
+/// Hashes of what a finished run holds: whoever changes a file has to change this too.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// SHA-256 of `predictions.json`, with its seal.
+    pub predictions_sha256: String,
+    /// SHA-256 of `verdicts.json`.
+    pub verdicts_sha256: String,
+    /// The trials.
+    pub trials: StoreDigest,
+}
+
+/// What may differ from run to run without changing a result.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Environment {
+    /// Where the spec was found.
+    pub spec_path: String,
+    /// Where the model was found.
+    pub model_folder: String,
+    /// Number of threads.
+    pub threads: usize,
+    /// Operating system.
+    pub os: String,
+    /// Processor architecture.
+    pub arch: String,
+    /// When the run was started, and continued, RFC 3339 in UTC.
+    pub started_at: Vec<String>,
+    /// When it ended; absent until then.
+    pub finished_at: Option<String>,
+    /// Seconds that its stages took, over all starts that ended in order.
+    pub elapsed_seconds: f64,
+}
+
+/// What was written: the spec and the overrides of the command line.
+pub struct Written<'a> {
+    /// The spec file.
+    pub spec_path: &'a Path,
+    /// Its text.
+    pub spec_text: &'a str,
+    /// `--set key.path=value`, in order.
+    pub overrides: &'a [String],
+}
+
+impl SpecText {
+    /// A spec's text with its hash.
+    pub fn new(path: &Path, text: &str) -> Self {
+        let file = path.file_name().unwrap_or(path.as_os_str());
+        Self {
+            file: file.to_string_lossy().into_owned(),
+            sha256: sha256(text.as_bytes()),
+            text: text.to_owned(),
+        }
+    }
+}
+
+impl Manifest {
+    /// The manifest of a run that starts now.
+    pub fn new(study: &Study, written: &Written<'_>, threads: usize) -> Self {
+        let hashes = study
+            .prompts
+            .iter()
+            .map(|(name, set)| (name.clone(), canonical::hash(set)));
+        Self {
+            format: FORMAT,
+            program: concat!("reachspec ", env!("CARGO_PKG_VERSION")).into(),
+            spec: SpecText::new(written.spec_path, written.spec_text),
+            overrides: written.overrides.to_vec(),
+            study_sha256: study.hash(),
+            prompts_sha256: hashes.collect(),
+            study: study.clone(),
+            evidence: None,
+            environment: Environment {
+                spec_path: written.spec_path.display().to_string(),
+                model_folder: study.model.folder.display().to_string(),
+                threads,
+                os: std::env::consts::OS.into(),
+                arch: std::env::consts::ARCH.into(),
+                started_at: vec![clock::now()],
+                finished_at: None,
+                elapsed_seconds: 0.0,
+            },
+        }
+    }
+
+    /// The manifest of a run that goes on now, after this one: it remembers the earlier starts.
+    pub fn continued(&self, study: &Study, written: &Written<'_>, threads: usize) -> Self {
+        let mut next = Self::new(study, written, threads);
+        let starts = self.environment.started_at.iter().cloned();
+        next.environment.started_at = starts.chain(next.environment.started_at).collect();
+        next.environment.elapsed_seconds = self.environment.elapsed_seconds;
+        next
+    }
+
+    /// Notes the end of a run, and what it ended with. `predictions.json` and `verdicts.json` must be written.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn finish(
+        &mut self,
+        run: &RunFolder,
+        trials: StoreDigest,
+        seconds: f64,
+    ) -> Result<(), RecordError> {
+        self.evidence = Some(Evidence {
+            predictions_sha256: file_sha256(&run.predictions())?,
+            verdicts_sha256: file_sha256(&run.verdicts())?,
+            trials,
+        });
+        self.environment.finished_at = Some(clock::now());
+        self.environment.elapsed_seconds += seconds;
+        Ok(())
+    }
+
+    /// Writes `manifest.json`.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn write(&self, run: &RunFolder) -> Result<(), RecordError> {
+        let file = ManifestFile {
+            sha256: canonical::hash(self),
+            manifest: self.clone(),
+        };
+        run.write_json(&run.manifest(), &file)
+    }
+
+    /// Reads `manifest.json`; `None` when there is none.
+    ///
+    /// # Errors
+    /// If it was written by another version of the run folder, or is not what was written.
+    pub fn load(run: &RunFolder) -> Result<Option<Self>, RecordError> {
+        let path = run.manifest();
+        if !path.exists() {
+            return Ok(None);
+        }
+        check_format(&path)?;
+        let ManifestFile {
+            sha256,
+            mut manifest,
+        } = folder::read_json(&path)?;
+        let changed = |what: &str| {
+            Err(RecordError::integrity(
+                &path,
+                format!("{what} is not what was written: the file was changed"),
+            ))
+        };
+        if manifest.study.hash() != manifest.study_sha256 {
+            return changed("the study");
+        }
+        if self::sha256(manifest.spec.text.as_bytes()) != manifest.spec.sha256 {
+            return changed("the spec");
+        }
+        if canonical::hash(&manifest) != sha256 {
+            return changed("the manifest");
+        }
+        manifest.study.model.folder = PathBuf::from(&manifest.environment.model_folder);
+        Ok(Some(manifest))
+    }
+
+    /// How a study relates to this one.
+    pub fn compare(&self, study: &Study) -> Continuation {
+        changes::compare(&self.study, study)
+    }
+
+    /// Checks the small files of a finished run against the hashes it ended with.
+    ///
+    /// # Errors
+    /// An integrity error that names the file that was changed.
+    pub fn check_files(&self, run: &RunFolder) -> Result<(), RecordError> {
+        let Some(evidence) = &self.evidence else {
+            return Ok(());
+        };
+        for (path, recorded) in [
+            (run.predictions(), &evidence.predictions_sha256),
+            (run.verdicts(), &evidence.verdicts_sha256),
+        ] {
+            if file_sha256(&path)? != *recorded {
+                return Err(RecordError::integrity(
+                    &path,
+                    "the file was changed after the run ended",
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What `manifest.json` holds.
+#[derive(Serialize, Deserialize)]
+struct ManifestFile {
+    /// SHA-256 of the canonical JSON of `manifest`.
+    sha256: String,
+    manifest: Manifest,
+}
+
+/// Says which version wrote the file before anything else can be wrong with it.
+fn check_format(path: &Path) -> Result<(), RecordError> {
+    #[derive(Deserialize)]
+    struct Version {
+        manifest: Format,
+    }
+    #[derive(Deserialize)]
+    struct Format {
+        format: u32,
+        program: String,
+    }
+    let text = std::fs::read(path).map_err(|e| RecordError::io("read", path, e))?;
+    let Version { manifest } = serde_json::from_slice(&text).map_err(|e| {
+        RecordError::integrity(path, format!("the file was changed or cut off: {e}"))
+    })?;
+    if manifest.format == FORMAT {
+        return Ok(());
+    }
+    let problem = format!(
+        "this run folder has format {} and was written by {}; this program reads format {FORMAT}",
+        manifest.format, manifest.program
+    );
+    Err(RecordError::unusable(path, problem))
+}
+
+fn file_sha256(path: &Path) -> Result<String, RecordError> {
+    let content = std::fs::read(path).map_err(|e| RecordError::io("read", path, e))?;
+    Ok(sha256(&content))
+}
+
+fn sha256(content: &[u8]) -> String {
+    canonical::hex(&Sha256::digest(content))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::error::ErrorKind;
+    use crate::record::fixture::{study, written};
+    use std::fs;
+    use tempfile::TempDir;
+
+    fn recorded() -> (TempDir, RunFolder) {
+        let parent = TempDir::new().unwrap();
+        let run = RunFolder::create_or_open(parent.path()).unwrap();
+        assert!(Manifest::load(&run).unwrap().is_none());
+        Manifest::new(&study(), &written(), 2).write(&run).unwrap();
+        (parent, run)
+    }
+
+    #[test]
+    fn the_study_comes_back_whole() {
+        let (_parent, run) = recorded();
+        let manifest = Manifest::load(&run).unwrap().unwrap();
+        assert_eq!(manifest.study.hash(), study().hash());
+        assert_eq!(manifest.study.model.folder, study().model.folder);
+        assert_eq!(manifest.compare(&study()), Continuation::Same);
+        assert_eq!(manifest.spec.text, written().spec_text);
+        assert_eq!(manifest.spec.file, "fixture.yaml");
+        assert_eq!(manifest.environment.started_at.len(), 1);
+        let next = manifest.continued(&study(), &written(), 1);
+        assert_eq!(next.environment.started_at.len(), 2);
+    }
+
+    #[test]
+    fn tampering_is_found_wherever_a_byte_changes() {
+        let (_parent, run) = recorded();
+        let bytes = fs::read(run.manifest()).unwrap();
+        for at in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1;
+            fs::write(run.manifest(), &changed).unwrap();
+            let error = Manifest::load(&run).unwrap_err();
+            // A change of the format's number looks like another version, which is refused as well.
+            assert_ne!(error.kind(), ErrorKind::Failed, "byte {at}: {error}");
+        }
+    }
+
+    #[test]
+    fn other_versions_are_named() {
+        let (_parent, run) = recorded();
+        let text = fs::read_to_string(run.manifest()).unwrap();
+        fs::write(
+            run.manifest(),
+            text.replace("\"format\": 1", "\"format\": 9"),
+        )
+        .unwrap();
+        let error = Manifest::load(&run).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Usage);
+        assert!(
+            error.to_string().contains("format 9") && error.to_string().contains("reachspec 0"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,153 @@
+//! The trial store: every rollout of a run, in one SQLite file that other tools can read (see `schema.sql`).
+//!
+//! *Durability.* A rollback journal that is deleted at each commit, with full synchronisation: a commit survives `kill -9` and power
+//! loss, nothing is left beside the file after a clean close, and the file can be read from read-only folders and written on network
+//! file systems. (A write-ahead log needs shared memory, which those lack, and two more files to be copied with the database.)
+//!
+//! *Size.* New trials are appended; their keys stand in a small index of their own.
+
+mod judged;
+mod merge;
+mod read;
+#[cfg(test)]
+mod tests;
+mod write;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+pub use judged::{HorizonJudgement, JudgedTrial, NeuronFilter};
+pub use read::StoreDigest;
+pub use write::TrialWriter;
+
+use super::error::RecordError;
+
+/// Version of the tables, in `user_version`.
+const VERSION: i64 = 1;
+
+/// `RchS` in `application_id`: tells a trial store from other SQLite files.
+const APPLICATION: i64 = 0x5263_6853;
+
+/// The trials of a run, and their judgements.
+pub struct TrialStore {
+    connection: Connection,
+    path: PathBuf,
+}
+
+impl TrialStore {
+    /// Opens a store for writing, and creates it where there is none.
+    ///
+    /// # Errors
+    /// If the file cannot be opened, is damaged, or is no trial store of this version.
+    pub fn open_or_create(path: &Path) -> Result<Self, RecordError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+        let mut store = Self::connect(path, flags)?;
+        store.set_up().map_err(|e| store.error("be set up", e))?;
+        if store.is_blank()? {
+            store
+                .create_tables()
+                .map_err(|e| store.error("be created", e))?;
+        }
+        store.check_kind()?;
+        Ok(store)
+    }
+
+    /// Opens a store for reading. A transaction that a killed run left half written is rolled back first, which needs permission to write.
+    ///
+    /// # Errors
+    /// If there is no such file, or it is damaged or no trial store of this version.
+    pub fn open_read_only(path: &Path) -> Result<Self, RecordError> {
+        let mut journal = path.as_os_str().to_owned();
+        journal.push("-journal");
+        if Path::new(&journal).exists() {
+            let store = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+            store.is_blank()?;
+        }
+        let store = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        store.check_kind()?;
+        Ok(store)
+    }
+
+    /// Where the store lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn connect(path: &Path, flags: OpenFlags) -> Result<Self, RecordError> {
+        let error = |source| RecordError::store("be opened", path, source);
+        let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+            .map_err(error)?;
+        // Other programs may look at the store while it is written.
+        connection
+            .busy_timeout(Duration::from_secs(30))
+            .map_err(error)?;
+        Ok(Self {
+            connection,
+            path: path.to_owned(),
+        })
+    }
+
+    fn set_up(&self) -> rusqlite::Result<()> {
+        self.connection.execute_batch(
+            "PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL; PRAGMA foreign_keys = OFF;
+             PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;",
+        )
+    }
+
+    /// Whether the file holds nothing yet: new, or its creator was killed before the tables were committed.
+    fn is_blank(&self) -> Result<bool, RecordError> {
+        let tables = self
+            .connection
+            .query_row("SELECT count(*) FROM sqlite_schema", [], |row| {
+                row.get::<_, i64>(0)
+            });
+        tables
+            .map(|count| count == 0)
+            .map_err(|e| self.error("be read", e))
+    }
+
+    fn create_tables(&mut self) -> rusqlite::Result<()> {
+        let schema = ["prompts.tokens", "trials.tokens"].iter().fold(
+            include_str!("schema.sql").to_owned(),
+            |schema, blob| {
+                let expression = include_str!("unpacked.sql").replace("BLOB", blob);
+                schema.replace(&format!("unpacked({blob})"), expression.trim_end())
+            },
+        );
+        let transaction = self.connection.transaction()?;
+        transaction.execute_batch(&schema)?;
+        transaction.pragma_update(None, "application_id", APPLICATION)?;
+        transaction.pragma_update(None, "user_version", VERSION)?;
+        transaction.commit()
+    }
+
+    fn check_kind(&self) -> Result<(), RecordError> {
+        let pragma = |name| {
+            let value = self
+                .connection
+                .pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+            value.map_err(|e| self.error("be read", e))
+        };
+        if pragma("application_id")? != APPLICATION {
+            return Err(self.integrity(
+                "this is no trial store of reachspec; choose another folder with --out",
+            ));
+        }
+        match pragma("user_version")? {
+            VERSION => Ok(()),
+            other => Err(self.integrity(format!(
+                "the trial store has version {other}, this program reads version {VERSION}; use the program that wrote it"
+            ))),
+        }
+    }
+
+    fn error(&self, action: &'static str, source: rusqlite::Error) -> RecordError {
+        RecordError::store(action, &self.path, source)
+    }
+
+    fn integrity(&self, problem: impl Into<String>) -> RecordError {
+        RecordError::integrity(&self.path, problem)
+    }
+}

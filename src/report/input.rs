@@ -1,0 +1,205 @@
+//! What a report is made from: the record of a run, borrowed, without anything that varies between reruns of the same study.
+
+use crate::model::Shape;
+use crate::stages::judge::{Curve, DosePoint, HorizonShares, Judgements};
+use crate::stages::predict::{CeilingEstimate, Predictions, Seal};
+use crate::stages::verdict::{BranchVerdict, NeuronVerdict, Threshold, Verdicts};
+use crate::study::Study;
+use crate::units::{Dose, Horizon, NeuronId, Sign};
+
+/// Everything that a report shows.
+#[derive(Clone, Debug)]
+pub struct Input<'a> {
+    /// The study.
+    pub study: &'a Study,
+    /// Its hash.
+    pub study_hash: &'a str,
+    /// Name of the spec file; a folder in front of it is not shown.
+    pub spec_file: &'a str,
+    /// Version of the program that made the run.
+    pub program_version: &'a str,
+    /// Sizes of the model, when the record has them.
+    pub shape: Option<&'a Shape>,
+    /// The seal of the predictions.
+    pub seal: &'a Seal,
+    /// What was sealed.
+    pub predictions: &'a Predictions,
+    /// Dose–response curves and baselines.
+    pub judgements: &'a Judgements,
+    /// The answer.
+    pub verdicts: &'a Verdicts,
+    /// How many trials there are.
+    pub trials: TrialFacts,
+    /// Sample rollouts, as gathered by [`super::samples::gather`].
+    pub samples: Vec<Sample>,
+}
+
+/// Counts of trials in the store.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TrialFacts {
+    /// Trials that the study asks for.
+    pub planned: usize,
+    /// Trials with a result.
+    pub finished: usize,
+    /// Trials that ended in an error.
+    pub failed: usize,
+}
+
+/// One rollout to show.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// Name of the behaviour.
+    pub behavior: String,
+    /// The neuron whose window it illustrates.
+    pub neuron: NeuronId,
+    /// The branch.
+    pub sign: Sign,
+    /// Where on the branch.
+    pub kind: SampleKind,
+    /// `|g|`, in budgets; 0 for the unsteered rollout.
+    pub budgets: f64,
+    /// Identifier of the prompt.
+    pub prompt_id: String,
+    /// The prompt as a person reads it.
+    pub prompt: String,
+    /// Text, outcome and rule.
+    pub rollout: SampleRollout,
+}
+
+/// Where on a branch a sample was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SampleKind {
+    /// Without steering.
+    DoseZero,
+    /// At the trigger or, without one, at the dose below the ceiling with the most flips.
+    AtTrigger,
+    /// At the first dose at or beyond the ceiling or, where it was never reached, at the largest dose.
+    BeyondCeiling,
+}
+
+/// A rollout's text with its judgement at the verdict horizon.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SampleRollout {
+    /// The text.
+    pub text: String,
+    /// Outcome class, `other` or `collapse`.
+    pub outcome: String,
+    /// Whether the outcome counts as a flip.
+    pub flipped: bool,
+    /// The deciding rule, in words.
+    pub rule: String,
+}
+
+/// Where sample rollouts come from: the trial store.
+pub trait SampleSource {
+    /// The rollout of one prompt under one behaviour, judged at the study's verdict horizon; unsteered without a `steering`.
+    /// `None` when there is no such trial.
+    fn sample(
+        &self,
+        behavior: &str,
+        prompt_id: &str,
+        steering: Option<(NeuronId, Dose)>,
+    ) -> Option<SampleRollout>;
+}
+
+impl<'a> Input<'a> {
+    /// The horizon of the verdict.
+    pub(super) fn verdict_horizon(&self) -> Horizon {
+        self.study.rollout.verdict_horizon
+    }
+
+    /// Verdicts of one behaviour, sorted by neuron.
+    pub(super) fn verdicts_of(&self, behavior: &str) -> impl Iterator<Item = &'a NeuronVerdict> {
+        let behavior = behavior.to_owned();
+        (self.verdicts.neurons.iter()).filter(move |v| v.behavior == behavior)
+    }
+
+    /// The ceilings predicted for a branch, one per predictor; empty when nothing was predicted for it.
+    pub(super) fn predicted(&self, neuron: NeuronId, sign: Sign) -> &'a [Option<CeilingEstimate>] {
+        let all = &self.predictions.ceilings;
+        (all.binary_search_by_key(&(neuron, sign), |c| (c.neuron, c.sign))
+            .ok())
+        .or_else(|| (all.iter()).position(|c| (c.neuron, c.sign) == (neuron, sign)))
+        .map_or(&[], |i| &all[i].by)
+    }
+
+    /// The headline predictor's ceiling of a branch.
+    pub(super) fn headline(&self, neuron: NeuronId, sign: Sign) -> Option<CeilingEstimate> {
+        let headline = self.study.ceiling.headline;
+        let place = (self.predictions.predictors.iter()).position(|p| p.predictor == headline)?;
+        self.predicted(neuron, sign).get(place).copied().flatten()
+    }
+
+    /// The dose–response curve of a branch.
+    pub(super) fn curve(&self, behavior: &str, neuron: NeuronId, sign: Sign) -> Option<&'a Curve> {
+        let curves = &self.judgements.curves;
+        (curves.iter()).find(|c| c.neuron == neuron && c.sign == sign && c.behavior == behavior)
+    }
+
+    /// `c0` of a neuron; 0 when it was not calibrated.
+    pub(super) fn alignment(&self, neuron: NeuronId) -> f64 {
+        let neurons = &self.predictions.calibration.neurons;
+        (neurons.iter())
+            .find(|n| n.neuron == neuron)
+            .map_or(0.0, |n| n.c0)
+    }
+
+    /// Whether a layer counts as bulk.
+    pub(super) fn is_bulk(&self, layer: usize) -> bool {
+        let layers = self.layers();
+        let depth = match layers {
+            0 | 1 => 1.0,
+            _ => layer as f64 / (layers - 1) as f64,
+        };
+        let (from, to) = self.study.ceiling.bulk;
+        (from..=to).contains(&depth)
+    }
+
+    /// Number of layers of the model.
+    pub(super) fn layers(&self) -> usize {
+        (self.shape).map_or(self.predictions.calibration.layers.len(), |s| s.layers)
+    }
+}
+
+impl Threshold {
+    /// `|g|`, in budgets: of the dose, or of the bound.
+    pub(super) fn budgets(&self) -> f64 {
+        match *self {
+            Threshold::At { budgets, .. } | Threshold::Above { budgets, .. } => budgets,
+        }
+    }
+
+    /// Coordinate along the branch: of the dose, or of the bound.
+    pub(super) fn coordinate(&self) -> f64 {
+        match *self {
+            Threshold::At { coordinate, .. } | Threshold::Above { coordinate, .. } => coordinate,
+        }
+    }
+
+    /// Whether the threshold was reached within the grid.
+    pub(super) fn reached(&self) -> bool {
+        matches!(self, Threshold::At { .. })
+    }
+}
+
+impl BranchVerdict {
+    /// The trigger at a horizon.
+    pub(super) fn trigger(&self, horizon: Horizon) -> Option<Threshold> {
+        (self.triggers.iter())
+            .find(|t| t.horizon == horizon)
+            .map(|t| t.trigger)
+    }
+
+    /// From the trigger to the ceiling in cosθ (or to the ceiling's bound), where both are known to that extent.
+    pub(super) fn width(&self, horizon: Horizon) -> Option<f64> {
+        let trigger = self.trigger(horizon).filter(Threshold::reached)?;
+        Some(self.ceiling.coordinate() - trigger.coordinate())
+    }
+}
+
+impl DosePoint {
+    /// Outcomes at a horizon.
+    pub(super) fn at(&self, horizon: Horizon) -> Option<&HorizonShares> {
+        self.horizons.iter().find(|h| h.horizon == horizon)
+    }
+}

@@ -1,0 +1,146 @@
+//! The templates: built in, each replaceable by a file of the same name in the user's folder.
+
+use std::borrow::Cow;
+use std::path::{Component, Path, PathBuf};
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::{Value, ValueKind};
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior};
+
+use super::error::ReportError;
+use super::text;
+
+macro_rules! built_in {
+    ($($name:literal),* $(,)?) => {
+        &[$(($name, include_str!(concat!("../../reports/templates/", $name)))),*]
+    };
+}
+
+/// Name and text of every built-in template.
+pub const BUILT_IN: &[(&str, &str)] = built_in![
+    "report.md.jinja",
+    "macros.md.jinja",
+    "report.html.jinja",
+    "macros.html.jinja",
+    "style.css",
+    "html/answer.html.jinja",
+    "html/study.html.jinja",
+    "html/windows.html.jinja",
+    "html/scoreboard.html.jinja",
+    "html/plots.html.jinja",
+    "html/behaviour.html.jinja",
+    "html/samples.html.jinja",
+    "html/methods.html.jinja",
+];
+
+/// Instructions, and units of 64 bytes, that one report may cost: some seconds, some gigabytes at the very worst.
+const FUEL: u64 = 50_000_000;
+/// Longest text put into a report, in characters: names, descriptions and evidence are short unless something is wrong.
+const LONGEST: usize = 2000;
+/// Name of the escaping of Markdown templates.
+const MARKDOWN: &str = "markdown";
+
+/// The environment in which reports are rendered. Templates in `folder` replace built-in ones of the same name.
+pub fn environment(folder: Option<&Path>) -> Result<Environment<'static>, ReportError> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_syntax(syntax());
+    environment.set_fuel(Some(FUEL));
+    environment.set_auto_escape_callback(escaping);
+    environment.set_formatter(write_escaped);
+    environment.add_filter("code", |s: &str| {
+        Value::from_safe_string(text::markdown_code(&shortened(s)))
+    });
+    environment.add_filter("table_code", |s: &str| {
+        Value::from_safe_string(text::markdown_table_code(&shortened(s)))
+    });
+    let folder = match folder {
+        Some(folder) if !folder.is_dir() => return Err(ReportError::NoTemplates(folder.into())),
+        folder => folder.map(Path::to_path_buf),
+    };
+    environment.set_loader(move |name| load(folder.as_deref(), name));
+    Ok(environment)
+}
+
+/// Lines that hold only a block tag leave nothing behind.
+fn syntax() -> SyntaxConfig {
+    let mut syntax = SyntaxConfig::builder();
+    syntax
+        .trim_blocks(true)
+        .lstrip_blocks(true)
+        .keep_trailing_newline(true);
+    syntax.build().expect("the default delimiters are valid")
+}
+
+/// By the ending of the template's name: Markdown and HTML escape what is put into them, other templates do not.
+fn escaping(name: &str) -> AutoEscape {
+    let name = name.strip_suffix(".jinja").unwrap_or(name);
+    match name.rsplit('.').next() {
+        Some("html") => AutoEscape::Html,
+        Some("md") => AutoEscape::Custom(MARKDOWN.into()),
+        _ => AutoEscape::None,
+    }
+}
+
+/// Writes a value so that untrusted text stays text.
+fn write_escaped(out: &mut Output, state: &mut State, value: &Value) -> Result<(), Error> {
+    let untrusted = value.as_str().filter(|_| !value.is_safe());
+    let markdown = matches!(state.auto_escape(), AutoEscape::Custom(name) if name == MARKDOWN);
+    let untrusted = untrusted.map(shortened);
+    let untrusted = untrusted.as_deref();
+    let html = matches!(state.auto_escape(), AutoEscape::Html);
+    match untrusted {
+        _ if (markdown || html) && value.is_none() => Ok(()),
+        Some(text) if markdown => out.write_str(&text::markdown(text)).map_err(write_failed),
+        None if markdown && is_plain(value) => write!(out, "{value}").map_err(write_failed),
+        // Lists and maps are no text: shown as data, they must not mean anything either.
+        None if markdown => out
+            .write_str(&text::markdown(&value.to_string()))
+            .map_err(write_failed),
+        Some(text) if html => {
+            minijinja::escape_formatter(out, state, &Value::from(text::visible(text)))
+        }
+        _ => minijinja::escape_formatter(out, state, value),
+    }
+}
+
+/// At most [`LONGEST`] characters, and a note of what is missing.
+fn shortened(text: &str) -> Cow<'_, str> {
+    match text::clip(text, LONGEST) {
+        (_, 0) => text.into(),
+        (start, left_out) => format!("{start} … ({left_out} more characters)").into(),
+    }
+}
+
+/// Whether a value is a number or a Boolean, or was escaped already.
+fn is_plain(value: &Value) -> bool {
+    value.is_safe() || value.is_number() || matches!(value.kind(), ValueKind::Bool)
+}
+
+fn write_failed(error: std::fmt::Error) -> Error {
+    Error::new(ErrorKind::WriteFailure, "the report could not be written").with_source(error)
+}
+
+/// The user's template where there is one, else the built-in one.
+fn load(folder: Option<&Path>, name: &str) -> Result<Option<String>, Error> {
+    if let Some(path) = folder
+        .and_then(|folder| inside(folder, name))
+        .filter(|p| p.is_file())
+    {
+        return std::fs::read_to_string(&path).map(Some).map_err(|error| {
+            let detail = format!("{} cannot be read as UTF-8 text", path.display());
+            Error::new(ErrorKind::InvalidOperation, detail).with_source(error)
+        });
+    }
+    let found = BUILT_IN.iter().find(|(built_in, _)| *built_in == name);
+    Ok(found.map(|(_, text)| (*text).to_owned()))
+}
+
+/// The path of a template, unless its name leads out of the folder.
+fn inside(folder: &Path, name: &str) -> Option<PathBuf> {
+    let relative = Path::new(name);
+    let plain = relative
+        .components()
+        .all(|c| matches!(c, Component::Normal(_)));
+    plain.then(|| folder.join(relative))
+}

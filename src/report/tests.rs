@@ -1,0 +1,504 @@
+//! Whole reports, from a made-up record.
+
+use std::path::Path;
+
+use super::fixture::Fixture;
+use super::{Rendered, ReportError, render};
+use crate::spec::report::Section;
+use crate::stages::verdict::{Threshold, Window};
+
+fn rendered(fixture: &Fixture) -> Rendered {
+    render(&fixture.input(), None).expect("the built-in templates render")
+}
+
+#[test]
+fn markdown_of_the_made_up_record() {
+    insta::assert_snapshot!("report.md", rendered(&Fixture::new()).markdown);
+}
+
+#[test]
+fn the_same_record_gives_the_same_bytes() {
+    let (one, two) = (rendered(&Fixture::new()), rendered(&Fixture::new()));
+    assert_eq!(
+        (one.markdown, one.html, one.figures),
+        (two.markdown, two.html, two.figures)
+    );
+}
+
+#[test]
+fn nothing_that_varies_between_reruns() {
+    let one = rendered(&Fixture::new());
+    let mut fixture = Fixture::new();
+    fixture.seal.sealed_at = "2044-12-31T23:59:59Z".into();
+    fixture.study.model.folder = "/elsewhere".into();
+    let two = rendered(&fixture);
+    assert_eq!((&one.markdown, &one.html), (&two.markdown, &two.html));
+    for text in [&one.markdown, &one.html] {
+        assert!(!text.contains("/home/"));
+    }
+}
+
+#[test]
+fn html_is_well_formed_and_needs_nothing_else() {
+    let html = rendered(&Fixture::new()).html;
+    assert_well_formed(&html);
+    for outside in [
+        "<script", "<link", "<iframe", "<img", "src=", "@import", "http://", "https://",
+    ] {
+        assert!(!html.contains(outside), "{outside}");
+    }
+    let urls = html.matches("url(").count();
+    assert_eq!(
+        urls,
+        html.matches("url(#").count(),
+        "only patterns of the page itself"
+    );
+    for id in html
+        .match_indices(" id=\"")
+        .map(|(at, _)| html[at + 5..].split('"').next())
+    {
+        let id = id.unwrap_or_default();
+        assert_eq!(
+            html.matches(&format!(" id=\"{id}\"")).count(),
+            1,
+            "id {id} is unique"
+        );
+    }
+    for (at, _) in html.match_indices("href=\"#") {
+        let target = html[at + 7..].split('"').next().unwrap_or_default();
+        assert!(
+            html.contains(&format!(" id=\"{target}\"")),
+            "#{target} leads somewhere"
+        );
+    }
+}
+
+#[test]
+fn every_figure_is_linked_once_and_drawn_without_gaps_in_arithmetic() {
+    let report = rendered(&Fixture::new());
+    assert!(report.figures.len() >= 15, "{}", report.figures.len());
+    for (file, svg) in &report.figures {
+        assert_well_formed(svg);
+        for bad in ["NaN", "inf", "var("] {
+            assert!(!svg.contains(bad), "{file}: {bad}");
+        }
+        assert_eq!(
+            report
+                .markdown
+                .matches(&format!("(figures/{file})"))
+                .count(),
+            1,
+            "{file}"
+        );
+        assert!(
+            svg.contains("<title id=") && svg.contains("<desc id=") && svg.contains("role=\"img\"")
+        );
+    }
+}
+
+#[test]
+fn hostile_text_stays_text() {
+    let long = "x".repeat(100_000);
+    for hostile in [
+        "<script>alert(1)</script><img src=x onerror=alert(1)>",
+        "]]> --> </style></svg></table> &lt; &amp;",
+        "[x](javascript:alert(1)) ![y](http://evil.example/z.png) <http://a.b> https://evil.example www.evil.example a@evil.example",
+        "a | b || c \\| d ` `` ``` e\n\n# head\n---\n- item\n1. one\n> quote\n```\nfence",
+        "nul\0 esc\u{1b}[31m bidi\u{202e}gnp.exe\u{2066} zero\u{200b}width\u{feff}",
+        "{{ 12345 * 5 }} {% include 'x' %} 👩\u{200d}🚀 🏴 ✊🏽",
+        &long,
+    ] {
+        let report = rendered(&hostile_fixture(hostile));
+        assert_well_formed(&report.html);
+        for (file, svg) in &report.figures {
+            assert_well_formed(svg);
+            assert!(
+                file.bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b)),
+                "{file}"
+            );
+        }
+        assert!(!report.html.contains("<script") && !report.html.contains("<img"));
+        let texts: Vec<&String> = [&report.html, &report.markdown]
+            .into_iter()
+            .chain(report.figures.values())
+            .collect();
+        for text in texts {
+            assert!(!text.contains([
+                '\0', '\u{1b}', '\u{202e}', '\u{2066}', '\u{200b}', '\u{feff}'
+            ]));
+            assert!(!text.contains("61725"), "templates in data are not run");
+        }
+        assert_markdown_is_calm(&report.markdown);
+    }
+}
+
+/// Hostile text wherever strangers can put text.
+fn hostile_fixture(hostile: &str) -> Fixture {
+    let mut fixture = Fixture::new();
+    let study = &mut fixture.study;
+    (study.title, study.description) = (hostile.into(), hostile.into());
+    study.name = hostile.into();
+    study.model.name = hostile.into();
+    study.model.files.insert(hostile.into(), "00".repeat(32));
+    for prompt in study.prompts.values_mut().flatten() {
+        prompt.text = hostile.into();
+    }
+    study.behaviors[0].name = hostile.into();
+    study.behaviors[0].description = hostile.into();
+    study.behaviors[1].outcomes[1].name = hostile.into();
+    let name = |name: &mut String| {
+        if name == "language-routing" {
+            *name = hostile.into();
+        }
+    };
+    fixture
+        .judgements
+        .baselines
+        .iter_mut()
+        .for_each(|b| name(&mut b.behavior));
+    fixture
+        .judgements
+        .curves
+        .iter_mut()
+        .for_each(|c| name(&mut c.behavior));
+    fixture
+        .judgements
+        .detectors
+        .iter_mut()
+        .for_each(|d| name(&mut d.behavior));
+    fixture
+        .verdicts
+        .neurons
+        .iter_mut()
+        .for_each(|v| name(&mut v.behavior));
+    fixture
+        .verdicts
+        .scoreboard
+        .forecasts
+        .iter_mut()
+        .for_each(|f| name(&mut f.behavior));
+    for screen in &mut fixture.predictions.screening.screens {
+        name(&mut screen.behavior);
+        screen.group = hostile.into();
+    }
+    for branch in fixture
+        .verdicts
+        .neurons
+        .iter_mut()
+        .flat_map(|v| &mut v.branches)
+    {
+        if let Window::Closed { evidence, .. } = &mut branch.window {
+            *evidence = hostile.into();
+        }
+    }
+    fixture.predictions.screening.groups[1].name = hostile.into();
+    fixture.texts = [hostile, hostile, hostile].map(String::from);
+    fixture
+}
+
+/// Only our own headings, images and links; tables keep their columns; no raw HTML outside of code.
+fn assert_markdown_is_calm(markdown: &str) {
+    let calm = rendered(&Fixture::new()).markdown;
+    let count = |text: &str, start: &str| {
+        text.lines()
+            .filter(|l| l.trim_start().starts_with(start))
+            .count()
+    };
+    for start in ["# ", "## ", "### ", "```", "![", "|---"] {
+        assert_eq!(count(markdown, start), count(&calm, start), "{start}");
+    }
+    let (mut columns, mut fenced) = (0, false);
+    for line in markdown.lines() {
+        let cells = line.replace("\\|", "").matches('|').count();
+        match line.starts_with('|') {
+            true if columns == 0 => columns = cells,
+            true => assert_eq!(cells, columns, "{line:.200}"),
+            false => columns = 0,
+        }
+        fenced ^= line.starts_with("```");
+        let prose = if fenced {
+            String::new()
+        } else {
+            without_code(line)
+        };
+        assert!(
+            !prose.contains("<script") && !prose.contains("<img") && !prose.contains("<http"),
+            "{line:.200}"
+        );
+        assert!(
+            !prose.contains("https://") && !prose.contains("www."),
+            "{line:.200}"
+        );
+        assert!(
+            !prose.contains("](javascript") && !prose.contains("](http"),
+            "{line:.200}"
+        );
+        assert!(fenced || line.chars().count() < 12_000, "{}", line.chars().count());
+    }
+}
+
+/// A line without its code spans, and without escaped characters.
+fn without_code(line: &str) -> String {
+    let mut rest = line
+        .replace("\\\\", "")
+        .replace("\\`", "")
+        .replace("\\[", "(")
+        .replace("\\]", ")");
+    while let Some(start) = rest.find('`') {
+        let run = rest[start..].len() - rest[start..].trim_start_matches('`').len();
+        let fence = "`".repeat(run);
+        let Some(length) = closing(&rest[start + run..], &fence) else {
+            break;
+        };
+        rest.replace_range(start..start + run + length + run, "");
+    }
+    rest
+}
+
+/// Where a run of exactly this many backticks starts.
+fn closing(text: &str, fence: &str) -> Option<usize> {
+    let mut from = 0;
+    while let Some(found) = text[from..].find('`') {
+        let at = from + found;
+        let run = text[at..].len() - text[at..].trim_start_matches('`').len();
+        if run == fence.len() {
+            return Some(at);
+        }
+        from = at + run;
+    }
+    None
+}
+
+#[test]
+fn hidden_sections_and_redacted_texts_are_not_there() {
+    let mut fixture = Fixture::new();
+    fixture.study.report.hide = vec![
+        Section::Ceilings,
+        Section::DoseResponse,
+        Section::Saturation,
+        Section::Outcomes,
+        Section::Screens,
+        Section::Detectors,
+    ];
+    fixture.study.report.redact = true;
+    let report = rendered(&fixture);
+    assert_eq!(report.figures.len(), 2, "the window charts stay");
+    for text in [&report.markdown, &report.html] {
+        for hidden in [
+            "gato",
+            "small dogs",
+            "describe the picture",
+            "Collapse detectors",
+            "Saturation",
+            "Screens",
+        ] {
+            assert!(!text.contains(hidden), "{hidden}");
+        }
+        assert!(text.contains("Sample rollouts") && text.contains("are hidden"));
+    }
+    fixture.study.report.hide.push(Section::Samples);
+    assert!(!rendered(&fixture).html.contains("Sample rollouts"));
+}
+
+#[test]
+fn a_seal_that_came_late_is_said_plainly() {
+    let mut fixture = Fixture::new();
+    fixture.seal.trials_before = 12;
+    let report = rendered(&fixture);
+    for text in [&report.markdown, &report.html] {
+        assert!(text.contains("Not prospective throughout: 12 steered trials"));
+    }
+    assert!(
+        !rendered(&Fixture::new())
+            .markdown
+            .contains("Not prospective")
+    );
+}
+
+#[test]
+fn without_open_windows_the_answer_is_none() {
+    let mut fixture = Fixture::new();
+    for verdict in &mut fixture.verdicts.neurons {
+        verdict.open = Some(false);
+        for branch in &mut verdict.branches {
+            branch.window = Window::Closed {
+                reason: crate::stages::verdict::Reason::TooLate,
+                evidence: "relative depth 1.00".into(),
+            };
+        }
+    }
+    let markdown = rendered(&fixture).markdown;
+    assert!(markdown.contains("None of the 9 held-out neurons controls refusal coherently"));
+    assert!(!markdown.contains("**open**"));
+}
+
+#[test]
+fn when_everything_is_censored_nothing_is_claimed() {
+    let mut fixture = Fixture::new();
+    let bound = Threshold::Above {
+        budgets: 3.0,
+        coordinate: 0.949,
+    };
+    for verdict in &mut fixture.verdicts.neurons {
+        verdict.open = None;
+        for branch in &mut verdict.branches {
+            branch.ceiling = bound;
+            branch.triggers.iter_mut().for_each(|t| t.trigger = bound);
+            branch.window = Window::Censored {
+                evidence: "the grid ended".into(),
+            };
+        }
+    }
+    for score in &mut fixture.verdicts.scoreboard.ceilings {
+        (score.overall, score.bulk) = (None, None);
+    }
+    for score in &mut fixture.verdicts.scoreboard.forecasts {
+        (score.scored, score.right, score.majority, score.interval) = (0, 0, 0, None);
+    }
+    let report = rendered(&fixture);
+    assert_well_formed(&report.html);
+    assert!(
+        report
+            .markdown
+            .contains("No predicted collapse ceiling could be compared")
+    );
+    assert!(
+        report
+            .markdown
+            .contains("No sealed open/closed forecast could be scored.")
+    );
+    assert!(report.markdown.contains("44 of 44 branches censored"));
+    assert!(report.markdown.contains("> 0.949 (> 3.00)"));
+}
+
+#[test]
+fn an_empty_record_still_gives_a_report() {
+    let mut fixture = Fixture::new();
+    fixture.verdicts.neurons.clear();
+    fixture.judgements.curves.clear();
+    fixture.judgements.baselines.clear();
+    fixture.judgements.detectors.clear();
+    fixture.predictions.ceilings.clear();
+    fixture.predictions.predictors.clear();
+    fixture.predictions.calibration.neurons.clear();
+    fixture.predictions.calibration.multiples.clear();
+    fixture.verdicts.scoreboard.ceilings.clear();
+    fixture.verdicts.scoreboard.forecasts.clear();
+    fixture.trials.finished = 0;
+    let report = rendered(&fixture);
+    assert_well_formed(&report.html);
+    assert!(report.figures.is_empty());
+    assert!(
+        report
+            .markdown
+            .contains("No held-out neuron was measured on language-routing.")
+    );
+    assert!(report.markdown.contains("Incomplete: "));
+}
+
+#[test]
+fn a_folder_replaces_single_templates() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(
+        folder.path().join("report.md.jinja"),
+        "{{ study }}: {{ answer.behaviors | length }} <b>{{ '<b>' }}",
+    )
+    .unwrap();
+    let report = render(&Fixture::new().input(), Some(folder.path())).unwrap();
+    assert_eq!(report.markdown, "two-modes: 2 <b>&lt;b>");
+    assert!(
+        report.html.starts_with("<!DOCTYPE html>"),
+        "the others stay built in"
+    );
+}
+
+#[test]
+fn template_errors_name_template_and_line() {
+    let problem = |name: &str, text: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("html")).unwrap();
+        std::fs::write(folder.path().join(name), text).unwrap();
+        render(&Fixture::new().input(), Some(folder.path()))
+            .unwrap_err()
+            .to_string()
+    };
+    let unknown = problem("html/methods.html.jinja", "ok\n\n{{ methodes }}");
+    assert!(
+        unknown.starts_with("template html/methods.html.jinja, line 3: undefined value"),
+        "{unknown}"
+    );
+    let syntax = problem("report.md.jinja", "a\n{% if %}");
+    assert!(
+        syntax.starts_with("template report.md.jinja, line 2: syntax error"),
+        "{syntax}"
+    );
+    let endless = problem(
+        "report.md.jinja",
+        "{% for a in range(9999) %}{% for b in range(9999) %}{{ b }}{% endfor %}{% endfor %}",
+    );
+    assert!(endless.contains("out of fuel"), "{endless}");
+    let outside = problem("report.md.jinja", "{% include '../../etc/passwd' %}");
+    assert!(
+        outside.starts_with("template report.md.jinja, line 1: template not found"),
+        "{outside}"
+    );
+}
+
+#[test]
+fn a_missing_folder_is_said() {
+    let error = render(&Fixture::new().input(), Some(Path::new("/nowhere/at/all"))).unwrap_err();
+    assert!(matches!(error, ReportError::NoTemplates(_)), "{error}");
+}
+
+/// Every tag is closed in order, and every attribute is quoted.
+fn assert_well_formed(text: &str) {
+    const VOID: [&str; 3] = ["meta", "br", "!DOCTYPE"];
+    let mut open: Vec<&str> = Vec::new();
+    let mut rest = text;
+    while let Some(start) = rest.find('<') {
+        rest = &rest[start + 1..];
+        let end = rest.find('>').expect("a tag ends");
+        let tag = &rest[..end];
+        let name = tag
+            .trim_start_matches('/')
+            .split([' ', '/'])
+            .next()
+            .unwrap_or_default();
+        assert!(
+            name == "!DOCTYPE" || name.bytes().all(|b| b.is_ascii_alphanumeric()),
+            "<{tag:.80}>"
+        );
+        assert_eq!(tag.matches('"').count() % 2, 0, "<{tag:.80}>");
+        if tag.starts_with('/') {
+            assert_eq!(
+                open.pop(),
+                Some(name),
+                "before {:.80}",
+                &rest[end..].replace('\n', " ")
+            );
+        } else if !tag.ends_with('/') && !VOID.contains(&name) {
+            open.push(name);
+        }
+        rest = &rest[end + 1..];
+        if name == "style" && !tag.starts_with('/') {
+            rest = &rest[rest.find("</style>").expect("a style ends")..];
+        }
+    }
+    assert!(open.is_empty(), "{open:?}");
+}
+
+/// `cargo test report_preview -- --ignored` writes the made-up report to the folder in `REPORT_PREVIEW`, to be looked at.
+#[test]
+#[ignore = "writes files to look at"]
+fn report_preview() {
+    let folder = std::env::var("REPORT_PREVIEW").expect("REPORT_PREVIEW names a folder");
+    let hostile = std::env::var("REPORT_HOSTILE").ok();
+    let report = rendered(&hostile.map_or_else(Fixture::new, |text| hostile_fixture(&text)));
+    std::fs::create_dir_all(Path::new(&folder).join("figures")).unwrap();
+    std::fs::write(Path::new(&folder).join("report.md"), &report.markdown).unwrap();
+    std::fs::write(Path::new(&folder).join("report.html"), &report.html).unwrap();
+    for (file, svg) in &report.figures {
+        std::fs::write(Path::new(&folder).join("figures").join(file), svg).unwrap();
+    }
+}

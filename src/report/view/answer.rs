@@ -1,0 +1,252 @@
+//! The answer first: one plain sentence per behaviour, then how the predictions fared, then what to be careful about.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::scoreboard;
+use crate::report::format::{coordinate, counted, fixed, keyword, percent};
+use crate::report::input::Input;
+use crate::report::text::label;
+use crate::report::wording::reason_phrase;
+use crate::spec::neurons::Role;
+use crate::stages::verdict::{NeuronVerdict, Window};
+use crate::stats;
+
+/// Fewer prompts than this make shares coarse enough to say so.
+const FEW_PROMPTS: usize = 20;
+/// An unsteered collapse share above this is worth a warning.
+const UNSTEERED_COLLAPSE: f64 = 0.1;
+
+/// The answer of the study.
+#[derive(Clone, Debug, Serialize)]
+pub struct Answer {
+    /// One per behaviour.
+    pub behaviors: Vec<BehaviorAnswer>,
+    /// How well the ceilings were predicted, in a sentence.
+    pub prediction: String,
+    /// How the sealed open/closed forecast fared, in a sentence.
+    pub forecast: String,
+    /// What a reader must know before believing the above; often empty.
+    pub cautions: Vec<String>,
+}
+
+/// The answer for one behaviour.
+#[derive(Clone, Debug, Serialize)]
+pub struct BehaviorAnswer {
+    /// Name of the behaviour.
+    pub name: String,
+    /// The answer in one sentence.
+    pub sentence: String,
+    /// Held-out neurons with an open window.
+    pub open: usize,
+    /// Held-out neurons measured.
+    pub neurons: usize,
+    /// Held-out neurons that are open, closed, undecided: those that exist.
+    pub parts: Vec<Part>,
+    /// Branches of the held-out neurons by verdict, in a sentence.
+    pub branches: String,
+    /// The same count on control neurons, in a sentence; absent without any.
+    pub controls: Option<String>,
+}
+
+/// A part of the held-out neurons.
+#[derive(Clone, Debug, Serialize)]
+pub struct Part {
+    /// `open`, `closed` or `undecided`.
+    pub kind: &'static str,
+    /// How many neurons.
+    pub count: usize,
+    /// Share of the held-out neurons in percent, with one decimal and a point.
+    pub width: String,
+}
+
+/// Builds the answer.
+pub fn build(input: &Input) -> Answer {
+    let names = input.study.behaviors.iter().map(|b| b.name.as_str());
+    Answer {
+        behaviors: names.map(|name| behavior(input, name)).collect(),
+        prediction: scoreboard::prediction_sentence(input),
+        forecast: scoreboard::forecast_sentence(input),
+        cautions: cautions(input),
+    }
+}
+
+fn behavior(input: &Input, name: &str) -> BehaviorAnswer {
+    let of_role = |role: Role| -> Vec<&NeuronVerdict> {
+        input.verdicts_of(name).filter(|v| v.role == role).collect()
+    };
+    let (held_out, controls) = (of_role(Role::HeldOut), of_role(Role::Control));
+    let count = |open: Option<bool>| held_out.iter().filter(|v| v.open == open).count();
+    let open = count(Some(true));
+    let parts = [
+        ("open", open),
+        ("closed", count(Some(false))),
+        ("undecided", count(None)),
+    ];
+    BehaviorAnswer {
+        name: name.to_owned(),
+        sentence: sentence(input, name, open, &held_out),
+        open,
+        neurons: held_out.len(),
+        parts: (parts.into_iter().filter(|(_, count)| *count > 0))
+            .map(|(kind, count)| Part {
+                kind,
+                count,
+                width: format!("{:.1}", 100.0 * count as f64 / held_out.len() as f64),
+            })
+            .collect(),
+        branches: branches(&held_out),
+        controls: (!controls.is_empty()).then(|| {
+            let open = controls.iter().filter(|v| v.open == Some(true)).count();
+            format!(
+                "For comparison, {} of {} open.",
+                open,
+                counted(controls.len(), "control neuron")
+            )
+        }),
+    }
+}
+
+fn sentence(input: &Input, name: &str, open: usize, held_out: &[&NeuronVerdict]) -> String {
+    let name = &label(name, 80);
+    let (total, horizon) = (held_out.len(), input.verdict_horizon());
+    let found = match (open, total) {
+        (_, 0) => return format!("No held-out neuron was measured on {name}."),
+        (0, 1) => format!("The one held-out neuron does not control {name} coherently"),
+        (0, _) => format!("None of the {total} held-out neurons controls {name} coherently"),
+        (1, _) => format!(
+            "1 of {} controls {name} coherently",
+            counted(total, "held-out neuron")
+        ),
+        _ => format!("{open} of {total} held-out neurons control {name} coherently"),
+    };
+    let why = match open {
+        0 => format!(
+            "on no branch does the trigger lie below the collapse ceiling within {horizon} tokens"
+        ),
+        _ => format!("the trigger lies below the collapse ceiling within {horizon} tokens"),
+    };
+    let error = match headline_error(input, held_out) {
+        Some((error, branches)) => format!(
+            "; the sealed ceiling ({}) is off by {} in cosθ on average over {}.",
+            keyword(input.study.ceiling.headline),
+            fixed(error, 2),
+            counted(branches, "branch")
+        ),
+        None => "; no sealed ceiling could be compared with a measured one.".into(),
+    };
+    format!("{found}: {why}{error}")
+}
+
+/// Mean absolute error of the headline predictor over these neurons' reached ceilings, and their number.
+fn headline_error(input: &Input, verdicts: &[&NeuronVerdict]) -> Option<(f64, usize)> {
+    let errors: Vec<f64> = (verdicts.iter())
+        .flat_map(|v| v.branches.iter().map(|branch| (v.neuron, branch)))
+        .filter(|(_, branch)| branch.ceiling.reached())
+        .filter_map(|(neuron, branch)| {
+            let predicted = input.headline(neuron, branch.sign)?.coordinate;
+            Some((branch.ceiling.coordinate() - predicted).abs())
+        })
+        .collect();
+    Some((stats::mean(&errors)?, errors.len()))
+}
+
+fn branches(verdicts: &[&NeuronVerdict]) -> String {
+    let windows: Vec<&Window> = verdicts
+        .iter()
+        .flat_map(|v| &v.branches)
+        .map(|b| &b.window)
+        .collect();
+    let mut reasons = BTreeMap::new();
+    for window in &windows {
+        if let Window::Closed { reason, .. } = window {
+            *reasons.entry(*reason).or_insert(0) += 1;
+        }
+    }
+    let open = windows.iter().filter(|w| ***w == Window::Open).count();
+    let censored = windows
+        .iter()
+        .filter(|w| matches!(w, Window::Censored { .. }))
+        .count();
+    let mut tallies = vec![format!("{open} open")];
+    tallies.extend(
+        reasons
+            .iter()
+            .map(|(reason, n)| format!("{n} closed {}", reason_phrase(*reason))),
+    );
+    if censored > 0 {
+        tallies.push(format!(
+            "{censored} censored because the dose grid ended first"
+        ));
+    }
+    match windows.len() {
+        0 => String::new(),
+        n => format!(
+            "Of {}: {}.",
+            counted(n, "signed branch"),
+            tallies.join("; ")
+        ),
+    }
+}
+
+fn cautions(input: &Input) -> Vec<String> {
+    let mut cautions = Vec::new();
+    if input.seal.trials_before > 0 {
+        cautions.push(format!(
+            "Not prospective throughout: {} of held-out or control neurons already stood in the record when the predictions were sealed, because the run was extended.",
+            counted(input.seal.trials_before, "steered trial")
+        ));
+    }
+    let trials = input.trials;
+    let missing = trials.planned.saturating_sub(trials.finished);
+    if missing > 0 {
+        cautions.push(format!(
+            "Incomplete: {} of {} planned trials have no result.",
+            missing, trials.planned
+        ));
+    }
+    for baseline in &input.judgements.baselines {
+        cautions.extend(baseline_cautions(input, baseline));
+    }
+    cautions
+}
+
+fn baseline_cautions(input: &Input, baseline: &crate::stages::judge::Baseline) -> Vec<String> {
+    let mut cautions = Vec::new();
+    let (name, prompts) = (&baseline.behavior, baseline.prompts);
+    if (1..FEW_PROMPTS).contains(&prompts) {
+        cautions.push(format!(
+            "Few prompts for {name}: {prompts}, so that one prompt moves a share by {} points and thresholds are coarse.",
+            fixed(100.0 / prompts as f64, 0)
+        ));
+    }
+    let horizon = input.verdict_horizon();
+    let Some(shares) = baseline.horizons.iter().find(|h| h.horizon == horizon) else {
+        return cautions;
+    };
+    let of_all = |count: usize| count as f64 / prompts.max(1) as f64;
+    if of_all(shares.flipped) >= input.study.thresholds.flip_share {
+        cautions.push(format!(
+            "The unsteered model already shows the flipped behaviour {name} on {} of prompts: its triggers say nothing.",
+            percent(shares.flipped, prompts)
+        ));
+    }
+    if of_all(shares.collapsed) > UNSTEERED_COLLAPSE {
+        cautions.push(format!(
+            "The unsteered model already counts as collapsed on {} of prompts for {name}: its ceilings are too low.",
+            percent(shares.collapsed, prompts)
+        ));
+    }
+    cautions
+}
+
+/// A mean absolute error with what it rests on.
+pub fn error_phrase(estimate: &stats::Interval, confidence: f64) -> String {
+    format!(
+        "{}% interval {}–{}",
+        fixed(100.0 * confidence, 0),
+        coordinate(estimate.low),
+        coordinate(estimate.high)
+    )
+}

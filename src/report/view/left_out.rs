@@ -1,0 +1,103 @@
+//! What was censored, failed or could not be fitted: said, so that nobody has to guess.
+
+use crate::report::format::{counted, keyword, listed, thousands};
+use crate::report::input::Input;
+use crate::stages::verdict::Window;
+
+/// Sentences; empty when nothing was left out.
+pub fn build(input: &Input) -> Vec<String> {
+    let mut sentences = Vec::new();
+    sentences.extend(trials(input));
+    sentences.extend(censored(input));
+    sentences.extend(unfitted(input));
+    sentences.extend(calibration(input));
+    sentences.extend(ceilings(input));
+    sentences.extend(forecasts(input));
+    sentences
+}
+
+fn trials(input: &Input) -> Vec<String> {
+    let trials = input.trials;
+    let missing = trials
+        .planned
+        .saturating_sub(trials.finished + trials.failed);
+    let mut sentences = Vec::new();
+    if trials.failed > 0 {
+        sentences.push(format!(
+            "{} failed and {} in no figure.",
+            counted(trials.failed, "trial"),
+            stand(trials.failed)
+        ));
+    }
+    if missing > 0 {
+        sentences.push(format!(
+            "{} of {} planned trials were not run.",
+            thousands(missing),
+            thousands(trials.planned)
+        ));
+    }
+    sentences
+}
+
+fn stand(count: usize) -> &'static str {
+    if count == 1 { "stands" } else { "stand" }
+}
+
+fn censored(input: &Input) -> Option<String> {
+    let branches = input.verdicts.neurons.iter().flat_map(|v| &v.branches);
+    let total = branches.clone().count();
+    let censored = branches
+        .filter(|b| matches!(b.window, Window::Censored { .. }))
+        .count();
+    (censored > 0).then(|| {
+        format!("{} of {} censored: the dose grid ended before a threshold that the verdict needs. Larger doses would tell.", thousands(censored), counted(total, "branch"))
+    })
+}
+
+fn unfitted(input: &Input) -> Option<String> {
+    let names: Vec<String> = (input.predictions.predictors.iter())
+        .filter(|p| p.parameter.is_none())
+        .map(|p| keyword(p.predictor))
+        .collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "{} could not be fitted ({}) and made no prediction.",
+            counted(names.len(), "predictor"),
+            listed(&names)
+        )
+    })
+}
+
+fn calibration(input: &Input) -> Option<String> {
+    let multiples = &input.predictions.calibration.multiples;
+    let never = multiples.iter().filter(|m| m.multiple.is_none()).count();
+    (never > 0).then(|| {
+        format!("{never} of {} of the calibration neurons did not collapse within the grid and took no part in fitting.", counted(multiples.len(), "branch"))
+    })
+}
+
+fn ceilings(input: &Input) -> Option<String> {
+    let headline = input.study.ceiling.headline;
+    let score = (input.verdicts.scoreboard.ceilings.iter()).find(|s| s.predictor == headline)?;
+    (score.censored > 0).then(|| {
+        format!(
+            "{} took no part in the ceiling errors, because the grid ended before the ceiling.",
+            counted(score.censored, "held-out branch")
+        )
+    })
+}
+
+fn forecasts(input: &Input) -> Option<String> {
+    let all = input
+        .verdicts
+        .scoreboard
+        .forecasts
+        .iter()
+        .find(|f| f.behavior == "all")?;
+    (all.undecided > 0).then(|| {
+        format!(
+            "{} could not be scored: the measurement was censored, or there was no prediction.",
+            counted(all.undecided, "open/closed forecast")
+        )
+    })
+}

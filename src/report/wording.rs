@@ -1,0 +1,35 @@
+//! The words for verdicts, the same in tables, figures and sentences.
+
+use crate::spec::neurons::Role;
+use crate::stages::verdict::{Reason, Window};
+
+/// A window in a word or two.
+pub fn window_label(window: &Window) -> &'static str {
+    match window {
+        Window::Open => "open",
+        Window::Closed { reason, .. } => match reason {
+            Reason::CollapseBeforeTrigger => "collapses first",
+            Reason::TooLate => "too late",
+            Reason::NormalisationCap => "capped by norm",
+        },
+        Window::Censored { .. } => "censored",
+    }
+}
+
+/// A reason after a count: "12 closed …".
+pub fn reason_phrase(reason: Reason) -> &'static str {
+    match reason {
+        Reason::CollapseBeforeTrigger => "because the output collapses before the behaviour flips",
+        Reason::TooLate => "because the write is too late to propagate",
+        Reason::NormalisationCap => "because a normalisation caps the push",
+    }
+}
+
+/// A role in words.
+pub fn role(role: Role) -> &'static str {
+    match role {
+        Role::Calibration => "calibration",
+        Role::HeldOut => "held-out",
+        Role::Control => "control",
+    }
+}

@@ -1,0 +1,258 @@
+//! Numbers and tokens against Hugging Face transformers, from the frozen references in `tests/reference` (see the README there).
+
+use std::path::{Path, PathBuf};
+
+use reachspec::model::{
+    Cell, LanguageModel, ModelHeader, Observed, Probe, Rollout, Sequence, Steering, Transformer,
+};
+use reachspec::spec::doses::{Apply, StepWindow};
+use reachspec::units::{Dose, NeuronId};
+use serde::Deserialize;
+
+use crate::shared;
+
+/// Largest difference allowed, relative to the spread of what is compared.
+const TOLERANCE: f32 = 1e-4;
+
+#[derive(Deserialize)]
+struct Reference {
+    activation_indices: Vec<usize>,
+    files: std::collections::BTreeMap<String, String>,
+    prompts: Vec<Prompt>,
+    rollouts: Vec<Expected>,
+}
+
+#[derive(Deserialize)]
+struct Prompt {
+    name: String,
+    tokens: Vec<u32>,
+    /// After the last token.
+    logits: Vec<f32>,
+    all_logits: Option<Vec<Vec<f32>>>,
+    /// `[layers][positions]`
+    residual_norms: Vec<Vec<f32>>,
+    /// `[layers][activation_indices]`, after the last token.
+    activations: Vec<Vec<f32>>,
+}
+
+#[derive(Deserialize)]
+struct Expected {
+    prompt: String,
+    steering: Option<ExpectedSteering>,
+    tokens: Vec<u32>,
+    nll: Vec<f32>,
+    cosines: Vec<f32>,
+    ended: bool,
+    /// Smallest difference between the best and the second logit, and the step at which it occurs.
+    min_margin: f32,
+    min_margin_step: usize,
+}
+
+#[derive(Deserialize)]
+struct ExpectedSteering {
+    layer: usize,
+    index: usize,
+    dose: f32,
+    apply: Apply,
+    window: Option<StepWindow>,
+}
+
+impl ExpectedSteering {
+    fn steering(&self) -> Steering {
+        Steering {
+            neuron: NeuronId {
+                layer: self.layer,
+                index: self.index,
+            },
+            dose: Dose(self.dose),
+            apply: self.apply,
+            window: self.window,
+        }
+    }
+
+    fn is_steered(&self, step: usize) -> bool {
+        self.window
+            .is_none_or(|window| (window.from..window.to).contains(&step))
+    }
+}
+
+#[test]
+fn stories260k() {
+    if let Some(folder) = shared::model("stories260k") {
+        hold("stories260k", &folder);
+    }
+}
+
+#[test]
+fn tiny_gqa_bias() {
+    hold(
+        "tiny-gqa-bias",
+        &ours("tests/reference/models/tiny-gqa-bias"),
+    );
+}
+
+#[test]
+fn tiny_llama3_rope() {
+    hold(
+        "tiny-llama3-rope",
+        &ours("tests/reference/models/tiny-llama3-rope"),
+    );
+}
+
+#[test]
+fn tiny_bf16_sharded() {
+    hold(
+        "tiny-bf16-sharded",
+        &ours("tests/reference/models/tiny-bf16-sharded"),
+    );
+}
+
+fn ours(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn hold(name: &str, folder: &Path) {
+    let text = std::fs::read_to_string(ours(&format!("tests/reference/{name}.json"))).unwrap();
+    let reference: Reference = serde_json::from_str(&text).unwrap();
+    let header = ModelHeader::read(folder).unwrap();
+    // The index says where tensors lie, not what they are.
+    for (file, hash) in reference
+        .files
+        .iter()
+        .filter(|(file, _)| !file.ends_with(".index.json"))
+    {
+        assert_eq!(
+            header.files.get(file),
+            Some(hash),
+            "{file} is not the file that the reference was made from"
+        );
+    }
+    let model = Transformer::load(header, 2).unwrap();
+    for prompt in &reference.prompts {
+        hold_prompt(&model, prompt, &reference.activation_indices);
+    }
+    hold_rollouts(&model, &reference);
+}
+
+fn hold_prompt(model: &Transformer, prompt: &Prompt, indices: &[usize]) {
+    let probe = Probe {
+        residuals: true,
+        activations: true,
+        logits: true,
+    };
+    let sequence = Sequence {
+        tokens: &prompt.tokens,
+        from: 0,
+    };
+    let mut seen = Observed::default();
+    model
+        .observe(&[sequence], probe, &mut |_, observed| seen = observed)
+        .unwrap();
+    let shape = model.shape();
+    let last = prompt.tokens.len() - 1;
+    close(&seen.logits[last * shape.vocab..], &prompt.logits, "logits");
+    for (position, logits) in prompt.all_logits.iter().flatten().enumerate() {
+        close(
+            &seen.logits[position * shape.vocab..][..shape.vocab],
+            logits,
+            "logits",
+        );
+    }
+    for layer in 0..shape.layers {
+        let norms: Vec<f32> = (seen.residuals[layer].chunks_exact(shape.d_model))
+            .map(|r| {
+                r.iter()
+                    .map(|&x| f64::from(x) * f64::from(x))
+                    .sum::<f64>()
+                    .sqrt() as f32
+            })
+            .collect();
+        close(&norms, &prompt.residual_norms[layer], "residual norms");
+        let activations: Vec<f32> = (indices.iter())
+            .map(|i| seen.activations[layer][last * shape.d_ff + i])
+            .collect();
+        close(&activations, &prompt.activations[layer], "activations");
+    }
+}
+
+fn close(ours: &[f32], theirs: &[f32], what: &str) {
+    assert_eq!(ours.len(), theirs.len(), "{what}");
+    let (low, high) = theirs
+        .iter()
+        .fold((f32::MAX, f32::MIN), |(l, h), &x| (l.min(x), h.max(x)));
+    let scale = (high - low).max(high.abs()).max(low.abs());
+    let worst = ours
+        .iter()
+        .zip(theirs)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, f32::max);
+    assert!(
+        worst <= TOLERANCE * scale,
+        "{what} differ by {worst}, of a scale of {scale}"
+    );
+}
+
+fn hold_rollouts(model: &Transformer, reference: &Reference) {
+    let cells: Vec<Cell<'_>> = (reference.rollouts.iter())
+        .map(|expected| {
+            let prompt = reference
+                .prompts
+                .iter()
+                .find(|p| p.name == expected.prompt)
+                .unwrap();
+            Cell {
+                prompt: &prompt.tokens,
+                steering: expected.steering.as_ref().map(ExpectedSteering::steering),
+                horizon: 24,
+                stop_at_end: true,
+                sample: None,
+            }
+        })
+        .collect();
+    let mut rollouts: Vec<Option<Rollout>> = vec![None; cells.len()];
+    model
+        .rollouts(&cells, &mut |i, rollout| {
+            rollouts[i] = Some(rollout);
+            Ok(())
+        })
+        .unwrap();
+    for (i, (ours, theirs)) in rollouts
+        .iter()
+        .flatten()
+        .zip(&reference.rollouts)
+        .enumerate()
+    {
+        let label = format!(
+            "rollout {i} (smallest margin {} at step {})",
+            theirs.min_margin, theirs.min_margin_step
+        );
+        assert_eq!(ours.tokens, theirs.tokens, "{label}");
+        assert_eq!(ours.ended, theirs.ended, "{label}");
+        let far = |a: &f32, b: &f32| (a - b).abs() > 1e-3 * b.abs().max(1.0);
+        let differ = |ours: &[f32], theirs: &[f32]| {
+            ours.len() != theirs.len() || ours.iter().zip(theirs).any(|(a, b)| far(a, b))
+        };
+        assert!(
+            !differ(&ours.nll, &theirs.nll),
+            "{label}: {:?} {:?}",
+            ours.nll,
+            theirs.nll
+        );
+        let steered: Vec<f32> = (theirs.cosines.iter().enumerate())
+            .filter(|(step, _)| {
+                theirs
+                    .steering
+                    .as_ref()
+                    .is_some_and(|s| s.is_steered(*step))
+            })
+            .map(|(_, cosine)| *cosine)
+            .collect();
+        assert!(
+            !differ(&ours.cosines, &steered),
+            "{label}: {:?} {:?}",
+            ours.cosines,
+            steered
+        );
+    }
+    assert_eq!(rollouts.iter().flatten().count(), reference.rollouts.len());
+}
