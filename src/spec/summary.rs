@@ -76,7 +76,11 @@ fn prompt_sets<'a>(study: &'a Study, group: &NeuronGroup) -> BTreeSet<&'a str> {
 /// Unsteered rollouts of the prompts that calibration neurons are steered on.
 fn clean_calibration(study: &Study) -> usize {
     let calibrates = (study.neurons.iter()).any(|group| group.role == Role::Calibration);
-    if calibrates { study.calibration_prompts().len() } else { 0 }
+    if calibrates {
+        study.calibration_prompts().len()
+    } else {
+        0
+    }
 }
 
 /// The line: `quickstart on bilingual: 32 neurons; 2 behaviors; 24 doses × 16 prompts × 2 horizons; 12,345 trials`.

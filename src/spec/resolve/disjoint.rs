@@ -68,13 +68,21 @@ fn measure_the_same(a: &NeuronGroupSpec, b: &NeuronGroupSpec) -> bool {
 pub fn calibration_prompts(context: &mut Context<'_>, sets: &BTreeMap<String, Vec<Prompt>>) {
     let calibration = &context.written.spec.calibration;
     not_measured(context, sets, &calibration.prompts);
-    if let Some(name) = calibration.steer_on.as_ref().filter(|name| **name != calibration.prompts) {
+    if let Some(name) = calibration
+        .steer_on
+        .as_ref()
+        .filter(|name| **name != calibration.prompts)
+    {
         not_measured(context, sets, name);
     }
 }
 
 /// No prompt of a calibration set stands in a behaviour's set too.
-fn not_measured(context: &mut Context<'_>, sets: &BTreeMap<String, Vec<Prompt>>, generic_name: &str) {
+fn not_measured(
+    context: &mut Context<'_>,
+    sets: &BTreeMap<String, Vec<Prompt>>,
+    generic_name: &str,
+) {
     let written = context.written;
     let Some(generic) = sets.get(generic_name) else {
         return;
@@ -115,7 +123,15 @@ fn not_measured(context: &mut Context<'_>, sets: &BTreeMap<String, Vec<Prompt>>,
                 prompt.id,
                 other.id
             );
-            context.reject(&path, message, "calibration and measurement need different prompts: remove them from one of the sets");
+            let remedy = "calibration and measurement need different prompts: remove them from one of the sets";
+            let help = if prompt.text == other.text {
+                remedy.to_owned()
+            } else {
+                format!(
+                    "their texts differ, but this model's tokenizer encodes them alike; {remedy}"
+                )
+            };
+            context.reject(&path, message, help);
         }
     }
 }

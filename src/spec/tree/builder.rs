@@ -210,14 +210,20 @@ impl<'a> Builder<'a> {
         let start = self.byte(error.marker());
         let end =
             (self.source.text[start..].chars().next()).map_or(start, |c| start + c.len_utf8());
-        match self.tab_before(start) {
-            Some(tab) => self
-                .problem(tab..tab + 1, "a tab is used for indentation")
-                .help("YAML allows only spaces there"),
-            None => self
-                .problem(start..end, format!("this is not valid YAML: {}", error.info()))
-                .help("look for a missing `:`, quote or bracket, or for uneven indentation, here or on the line before"),
+        if error.info().contains("unknown anchor") {
+            return self
+                .problem(start..end, "this alias repeats nothing")
+                .help("its anchor, `&name`, must stand before it; text with `*` needs quotes");
         }
+        if let Some(tab) = self.tab_before(start) {
+            return self
+                .problem(tab..tab + 1, "a tab is used for indentation")
+                .help("YAML allows only spaces there");
+        }
+        let message = format!("this is not valid YAML: {}", error.info());
+        self.problem(start..end, message).help(
+            "look for a missing `:`, quote or bracket, or for uneven indentation, here or on the line before",
+        )
     }
 
     /// A tab that indents the line of a byte, or the line before.
