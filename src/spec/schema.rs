@@ -19,6 +19,8 @@ pub const INDEX_RANGE: &str = "index-range";
 
 /// A schema with its validator.
 pub struct Checker {
+    /// What it checks, as the subject of a sentence.
+    pub subject: &'static str,
     /// The schema.
     pub schema: Value,
     /// The validator made of it.
@@ -26,12 +28,13 @@ pub struct Checker {
 }
 
 /// Whole study specs.
-pub static STUDY: LazyLock<Checker> = LazyLock::new(|| Checker::new(study()));
+pub static STUDY: LazyLock<Checker> = LazyLock::new(|| Checker::new("the spec", study()));
 
 /// Single prompts, as the lines of a JSON Lines file hold them.
 pub static PROMPT: LazyLock<Checker> = LazyLock::new(|| {
     let definitions = study()["$defs"].clone();
-    Checker::new(json!({"$defs": definitions, "$ref": "#/$defs/PromptSpec"}))
+    let schema = json!({"$defs": definitions, "$ref": "#/$defs/PromptSpec"});
+    Checker::new("this line", schema)
 });
 
 /// The schema of study specs.
@@ -50,13 +53,17 @@ pub fn study_text() -> String {
 }
 
 impl Checker {
-    fn new(schema: Value) -> Self {
+    fn new(subject: &'static str, schema: Value) -> Self {
         let validator = jsonschema::options()
             .with_format(INDEX_RANGE, is_index_range)
             .should_validate_formats(true)
             .build(&schema)
             .expect("the generated schema is a valid schema (held by a test)");
-        Self { schema, validator }
+        Self {
+            subject,
+            schema,
+            validator,
+        }
     }
 }
 

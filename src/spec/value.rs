@@ -22,7 +22,11 @@ pub struct Unfit {
 pub fn parse(source: &Arc<Source>, tree: &Node) -> Result<Value, Vec<Problem>> {
     let yaml: Yaml = serde_yaml::from_str(&source.text).map_err(|error| {
         let start = error.location().map_or(0, |location| location.index());
-        let message = format!("this is not valid YAML: {error}");
+        let message = match error.to_string() {
+            // `serde_yaml` names the Rust type that would hold it.
+            raw if raw.contains("128") => "this whole number does not fit in 64 bits".into(),
+            raw => format!("this is not valid YAML: {raw}"),
+        };
         let place = Place::span(source, start..start + 1);
         vec![Problem::new(SpecPath::root(), place, message)]
     })?;
@@ -62,7 +66,7 @@ fn convert(yaml: &Yaml, path: &SpecPath, unfit: &mut Vec<Unfit>) -> Value {
         Yaml::String(text) => Value::String(text.clone()),
         Yaml::Number(number) => match number_of(number) {
             Some(number) => Value::Number(number),
-            None => refuse(format!("{path} is {number}; it must be a finite number")),
+            None => refuse(format!("`{path}` is {number}; it must be a finite number")),
         },
         Yaml::Sequence(items) => {
             let convert_item = |(i, item)| convert(item, &path.item(i), unfit);
@@ -70,7 +74,7 @@ fn convert(yaml: &Yaml, path: &SpecPath, unfit: &mut Vec<Unfit>) -> Value {
         }
         Yaml::Mapping(mapping) => Value::Object(convert_mapping(mapping, path, unfit)),
         Yaml::Tagged(tagged) => refuse(format!(
-            "{path} has the YAML tag {}; specs use none",
+            "`{path}` has the YAML tag {}; specs use none",
             quote(&tagged.tag.to_string())
         )),
     }
@@ -206,6 +210,6 @@ mod tests {
     fn what_json_cannot_hold_is_refused_all_at_once() {
         let messages = of("{a: .nan, b: [.inf], 3: x, true: y, c: !t z}").unwrap_err();
         assert_eq!(messages.len(), 5, "{messages:?}");
-        assert!(messages[0].contains("a is .nan"), "{messages:?}");
+        assert!(messages[0].contains("`a` is .nan"), "{messages:?}");
     }
 }

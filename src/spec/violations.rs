@@ -18,16 +18,27 @@ const MOST: usize = 200;
 pub fn violations(checker: &Checker, value: &Value, located: &Located) -> Vec<Problem> {
     let errors: Vec<ValidationError> = checker.validator.iter_errors(value).take(MOST).collect();
     let judge = Judge {
+        subject: checker.subject,
         schema: &checker.schema,
         located,
     };
     let misspelt: Vec<SpecPath> = errors.iter().flat_map(|e| judge.meant(e)).collect();
     (errors.iter())
+        .filter(|error| !is_repeated(error, &errors))
         .flat_map(|error| judge.problems(error, &misspelt))
         .collect()
 }
 
+/// A text that has the wrong format has the wrong pattern too; the format says more.
+fn is_repeated(error: &ValidationError, errors: &[ValidationError]) -> bool {
+    let same_place = |other: &ValidationError| other.instance_path() == error.instance_path();
+    matches!(error.kind(), Kind::Pattern { .. })
+        && (errors.iter()).any(|e| matches!(e.kind(), Kind::Format { .. }) && same_place(e))
+}
+
 struct Judge<'a> {
+    /// What the top of the value is called.
+    subject: &'static str,
     schema: &'a Value,
     located: &'a Located,
 }
@@ -89,7 +100,7 @@ impl Judge<'_> {
     }
 
     fn missing_key(&self, path: &SpecPath, key: &str, error: &ValidationError) -> Problem {
-        let message = format!("{} lacks the key `{key}`", named(path));
+        let message = format!("{} lacks the key `{key}`", self.named(path));
         let problem = self.located.problem(path, message);
         let properties = self.sibling(error, "properties");
         match properties.and_then(|p| p[key]["description"].as_str()) {
@@ -98,9 +109,17 @@ impl Judge<'_> {
         }
     }
 
+    /// A path as the subject of a sentence.
+    fn named(&self, path: &SpecPath) -> String {
+        match path.steps() {
+            [] => self.subject.into(),
+            _ => format!("`{path}`"),
+        }
+    }
+
     /// What is wrong with one value, and what to do.
     fn describe(&self, path: &SpecPath, error: &ValidationError) -> (String, Option<String>) {
-        let (name, value) = (named(path), error.instance().as_ref());
+        let (name, value) = (self.named(path), error.instance().as_ref());
         let is = format!("{name} is {}", shown(value));
         let alone = |message: String| (message, None);
         match error.kind() {
@@ -165,7 +184,6 @@ impl Judge<'_> {
             Value::String(text) if wants("number") || wants("integer") => (text.parse::<f64>())
                 .is_ok()
                 .then(|| "leave out the quotes".to_owned()),
-            Value::String(_) if wants("boolean") => Some("write `true` or `false`".to_owned()),
             Value::Object(_) => self.description(error),
             _ if wants("array") => Some(format!("write a list: `[{}]`", plain(value))),
             _ => self.description(error),
@@ -244,14 +262,6 @@ impl Judge<'_> {
         (sections.iter())
             .find(|(_, section)| has_key(section).is_some())
             .map(|(name, _)| name.as_str())
-    }
-}
-
-/// A path as the subject of a sentence.
-fn named(path: &SpecPath) -> String {
-    match path.steps() {
-        [] => "the spec".into(),
-        _ => format!("`{path}`"),
     }
 }
 

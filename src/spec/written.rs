@@ -23,7 +23,7 @@ pub struct Written {
     pub spec: StudySpec,
     /// Where everything in it stands.
     pub located: Located,
-    /// The folder of the spec file, to which its paths are relative.
+    /// The folder of the spec file, to which its paths are relative; empty for the current one.
     pub folder: PathBuf,
     /// SHA-256 of the file's bytes, lower-case hex.
     pub sha256: String,
@@ -56,11 +56,10 @@ impl Written {
         text.map_err(|reason| whole(&source, format!("the spec {name} {reason}")))?;
         let (spec, located) =
             interpret(&source, settings).map_err(|problems| SpecError::new(&source, problems))?;
-        let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
         Ok(Self {
             spec,
             located,
-            folder: folder.unwrap_or(Path::new(".")).to_owned(),
+            folder: path.parent().unwrap_or(Path::new("")).to_owned(),
             sha256: canonical::hex(&Sha256::digest(bytes)),
         })
     }

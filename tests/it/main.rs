@@ -5,6 +5,7 @@ mod inspect;
 mod model_folder;
 mod parity;
 mod shared;
+mod spec_cli;
 mod spec_errors;
 mod spec_fuzz;
 mod studies;

@@ -134,6 +134,10 @@ fn contrast(
         .prompt_set_exists(&path.key("prompts"), &written.prompts)
         .then_some(())?;
     let (original, perturbed) = (sets.get(&spec.prompts)?, sets.get(&written.prompts)?);
+    let is_complete = |name: &String| !context.incomplete.contains(name);
+    if !(is_complete(&spec.prompts) && is_complete(&written.prompts)) {
+        return None;
+    }
     if original.len() != perturbed.len() {
         context.reject(
             &path.key("prompts"),

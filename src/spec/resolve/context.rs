@@ -1,5 +1,7 @@
 //! What every part of resolution shares: the spec, the model, and the problems found so far.
 
+use std::collections::BTreeSet;
+
 use crate::spec::path::SpecPath;
 use crate::spec::problem::Problem;
 use crate::spec::suggest;
@@ -12,6 +14,8 @@ pub struct Context<'a> {
     pub written: &'a Written,
     /// The model.
     pub target: &'a dyn SpecTarget,
+    /// Names of prompt sets that lack prompts because these have problems of their own.
+    pub incomplete: BTreeSet<String>,
     problems: Vec<Problem>,
 }
 
@@ -20,6 +24,7 @@ impl<'a> Context<'a> {
         Self {
             written,
             target,
+            incomplete: BTreeSet::new(),
             problems: Vec::new(),
         }
     }
@@ -35,6 +40,11 @@ impl<'a> Context<'a> {
     /// A problem with a value of the spec, to be added to and then reported.
     pub fn problem(&self, path: &SpecPath, message: impl Into<String>) -> Problem {
         self.written.located.problem(path, message)
+    }
+
+    /// How many problems there are so far.
+    pub fn problems(&self) -> usize {
+        self.problems.len()
     }
 
     pub fn report(&mut self, problem: Problem) {

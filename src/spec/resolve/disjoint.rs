@@ -123,7 +123,15 @@ fn not_measured(
                 prompt.id,
                 other.id
             );
-            context.reject(&path, message, "calibration and measurement need different prompts: remove them from one of the sets");
+            let remedy = "calibration and measurement need different prompts: remove them from one of the sets";
+            let help = if prompt.text == other.text {
+                remedy.to_owned()
+            } else {
+                format!(
+                    "their texts differ, but this model's tokenizer encodes them alike; {remedy}"
+                )
+            };
+            context.reject(&path, message, help);
         }
     }
 }

@@ -76,7 +76,18 @@ fn study(context: &mut Context<'_>, folder: &Path) -> Option<Study> {
 fn calibration(context: &mut Context<'_>) -> Calibration {
     let spec = &context.written.spec.calibration;
     let path = SpecPath::root().key("calibration").key("prompts");
-    context.prompt_set_exists(&path, &spec.prompts);
+    if context.written.located.is_written(&path) {
+        context.prompt_set_exists(&path, &spec.prompts);
+    } else if !context.written.spec.prompts.contains_key(&spec.prompts) {
+        context.reject(
+            &SpecPath::root().key("prompts"),
+            format!(
+                "there is no prompt set `{}`, on which budgets are measured",
+                spec.prompts
+            ),
+            "add one with generic text, or name another set with `calibration.prompts`",
+        );
+    }
     if let Some(name) = &spec.steer_on {
         let path = SpecPath::root().key("calibration").key("steer_on");
         context.prompt_set_exists(&path, name);

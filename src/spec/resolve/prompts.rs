@@ -34,14 +34,18 @@ struct WrittenPrompt {
 pub fn sets(context: &mut Context<'_>, longest: usize) -> BTreeMap<String, Vec<Prompt>> {
     let sections = SpecPath::root().key("prompts");
     let written = context.written;
-    (written.spec.prompts.iter())
-        .map(|(name, set)| {
-            (
-                name.clone(),
-                one_set(context, &sections.key(name), set, longest),
-            )
-        })
-        .collect()
+    let mut sets = BTreeMap::new();
+    for (name, set) in &written.spec.prompts {
+        let before = context.problems();
+        sets.insert(
+            name.clone(),
+            one_set(context, &sections.key(name), set, longest),
+        );
+        if context.problems() > before {
+            context.incomplete.insert(name.clone());
+        }
+    }
+    sets
 }
 
 fn one_set(
@@ -183,8 +187,8 @@ fn json_line(source: &Arc<Source>, bytes: Range<usize>) -> Result<PromptSpec, Ve
         // JSON is YAML, but for a few escapes: where the tree cannot be built, problems point to the whole line.
         Err(unbuilt) if unbuilt.duplicates.is_empty() => None,
         Err(unbuilt) => {
-            let message = |problem: Problem| here(problem.message);
-            return Err(unbuilt.duplicates.into_iter().flat_map(message).collect());
+            let moved = |problem: Problem| here(problem.message);
+            return Err(unbuilt.duplicates.into_iter().flat_map(moved).collect());
         }
     };
     let located = Located::part(source.clone(), bytes.clone(), tree);

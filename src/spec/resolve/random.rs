@@ -85,6 +85,7 @@ mod tests {
     }
 
     /// The stream is part of what a spec's seed means: a change of this list changes published studies.
+    /// The list was made by an independent implementation in Python.
     #[test]
     fn the_draw_never_changes() {
         let drawn = draw(4, 2..4, 1000, &BTreeSet::new(), 0, 0).unwrap();

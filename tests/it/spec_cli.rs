@@ -1,0 +1,109 @@
+//! `check`, `init` and `schema` as a user runs them.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+fn reachspec(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_reachspec"));
+    command.current_dir(folder).args(arguments);
+    command
+        .output()
+        .expect("the binary was built for this test")
+}
+
+/// Exit code, standard output, standard error.
+fn at_root(arguments: &[&str]) -> (i32, String, String) {
+    said(&reachspec(Path::new(ROOT), arguments))
+}
+
+fn said(output: &Output) -> (i32, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let code = output.status.code().expect("no signal ended it");
+    (code, text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn check_sums_up_a_good_spec_on_one_line() {
+    let (code, out, err) = at_root(&["check", "specs/quickstart.yaml"]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(
+        out.starts_with("specs/quickstart.yaml: ok: quickstart on bilingual: "),
+        "{out}"
+    );
+    assert_eq!(out.lines().count(), 1);
+}
+
+#[test]
+fn check_explains_a_bad_spec_and_goes_on() {
+    let bad = "tests/inputs/spec-errors/key-misspelt.yaml";
+    let (code, out, err) = at_root(&["check", bad, "specs/quickstart.yaml"]);
+    assert_eq!(code, 2);
+    assert!(out.starts_with("specs/quickstart.yaml: ok"), "{out}");
+    assert!(err.contains("did you mean `horizons`?"), "{err}");
+    assert!(
+        err.ends_with("error: 1 of 2 specs cannot be run\n"),
+        "{err}"
+    );
+    assert!(!err.contains('\u{1b}'), "no colour without a terminal");
+}
+
+#[test]
+fn check_tells_a_missing_model_from_a_bad_spec() {
+    let spec = "specs/quickstart.yaml";
+    let (code, _, err) = at_root(&["check", spec, "--set", "model.path=nowhere"]);
+    assert_eq!(code, 3, "{err}");
+    assert!(
+        err.contains("does not exist") && err.contains("model.path=nowhere"),
+        "{err}"
+    );
+    let (code, _, err) = at_root(&["check", spec, "--set", "model.pth=nowhere"]);
+    assert_eq!(code, 2, "{err}");
+}
+
+#[test]
+fn init_writes_a_spec_that_passes_check_and_never_overwrites() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = format!("{ROOT}/specs/models/bilingual");
+    let arguments = ["init", "my study.yaml", "--model", &model];
+    let (code, out, err) = said(&reachspec(folder.path(), &arguments));
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("reachspec check my study.yaml"), "{out}");
+
+    let (code, out, err) = said(&reachspec(folder.path(), &["check", "my study.yaml"]));
+    assert_eq!(code, 0, "{err}");
+    assert!(
+        out.contains("ok: my-study on bilingual: 8 neurons; 1 behavior"),
+        "{out}"
+    );
+
+    let path = folder.path().join("my study.yaml");
+    std::fs::write(&path, "mine").unwrap();
+    let (code, _, err) = said(&reachspec(folder.path(), &arguments));
+    assert_eq!(code, 2);
+    assert!(err.contains("exists already"), "{err}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
+}
+
+#[test]
+fn init_asks_for_a_model_where_there_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let (code, _, err) = said(&reachspec(folder.path(), &["init"]));
+    assert_eq!(code, 3);
+    assert!(err.contains("--model DIR"), "{err}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn schema_prints_what_is_checked_in() {
+    let checked_in = std::fs::read_to_string(format!("{ROOT}/schemas/study.schema.json")).unwrap();
+    let (code, out, _) = at_root(&["schema"]);
+    assert_eq!((code, out), (0, checked_in.clone()));
+
+    let folder = tempfile::tempdir().unwrap();
+    let (code, _, err) = said(&reachspec(folder.path(), &["schema", "--write", "a/b"]));
+    assert_eq!(code, 0, "{err}");
+    let written = std::fs::read_to_string(folder.path().join("a/b/study.schema.json")).unwrap();
+    assert_eq!(written, checked_in);
+}
