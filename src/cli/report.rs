@@ -1,12 +1,48 @@
 //! `reachspec report`.
 
-use super::Failure;
+use std::path::PathBuf;
 
-/// Render the report of a run again
+use anyhow::Context;
+
+use super::Failure;
+use crate::record::RunRecord;
+use crate::report::files::{self, Format};
+use crate::report::from_record::render_record;
+
+/// Render the report of a finished run again; no model is needed
 #[derive(clap::Args)]
-pub struct Args {}
+#[command(after_help = AFTER_HELP)]
+pub struct Args {
+    /// Folder of the run, such as runs/quickstart
+    run: PathBuf,
+    /// Folder with templates that replace built-in ones of the same name
+    #[arg(long, value_name = "DIR")]
+    templates: Option<PathBuf>,
+    /// What to write
+    #[arg(long, value_enum, default_value_t = Format::Both)]
+    format: Format,
+    /// Folder to write to; the run folder when absent
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  reachspec report runs/quickstart
+  reachspec report runs/quickstart --format md --out reports/quickstart
+  reachspec report runs/quickstart --templates my-templates
+
+A file such as report.md.jinja, style.css or html/windows.html.jinja in the templates folder replaces the built-in one.";
 
 /// Runs the subcommand.
-pub fn run(_: Args) -> Result<(), Failure> {
+pub fn run(args: Args) -> Result<(), Failure> {
+    let record = RunRecord::load(&args.run)?;
+    let rendered = render_record(&record, args.templates.as_deref())
+        .context("the report cannot be rendered")
+        .map_err(Failure::Failed)?;
+    let out = args.out.as_deref().unwrap_or(&args.run);
+    for path in files::write(&rendered, args.format, &record.folder, out)? {
+        println!("{}", path.display());
+    }
     Ok(())
 }

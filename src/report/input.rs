@@ -1,6 +1,5 @@
 //! What a report is made from: the record of a run, borrowed, without anything that varies between reruns of the same study.
 
-use crate::model::Shape;
 use crate::stages::judge::{Curve, DosePoint, HorizonShares, Judgements};
 use crate::stages::predict::{CeilingEstimate, Predictions, Seal};
 use crate::stages::verdict::{BranchVerdict, NeuronVerdict, Threshold, Verdicts};
@@ -16,10 +15,8 @@ pub struct Input<'a> {
     pub study_hash: &'a str,
     /// Name of the spec file; a folder in front of it is not shown.
     pub spec_file: &'a str,
-    /// Version of the program that made the run.
-    pub program_version: &'a str,
-    /// Sizes of the model, when the record has them.
-    pub shape: Option<&'a Shape>,
+    /// Name and version of the program that made the run.
+    pub program: &'a str,
     /// The seal of the predictions.
     pub seal: &'a Seal,
     /// What was sealed.
@@ -146,18 +143,8 @@ impl<'a> Input<'a> {
 
     /// Whether a layer counts as bulk.
     pub(super) fn is_bulk(&self, layer: usize) -> bool {
-        let layers = self.layers();
-        let depth = match layers {
-            0 | 1 => 1.0,
-            _ => layer as f64 / (layers - 1) as f64,
-        };
         let (from, to) = self.study.ceiling.bulk;
-        (from..=to).contains(&depth)
-    }
-
-    /// Number of layers of the model.
-    pub(super) fn layers(&self) -> usize {
-        (self.shape).map_or(self.predictions.calibration.layers.len(), |s| s.layers)
+        (from..=to).contains(&self.study.model.shape.relative_depth(layer))
     }
 }
 

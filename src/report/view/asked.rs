@@ -284,7 +284,7 @@ pub fn provenance(input: &Input) -> Provenance {
                 counted(n, "steered trial")
             ),
         },
-        program: format!("reachspec {}", input.program_version),
+        program: input.program.to_owned(),
         spec: spec_name(input.spec_file).into(),
         positions: thousands(input.predictions.calibration.positions),
     }
@@ -296,22 +296,20 @@ pub fn spec_name(path: &str) -> &str {
 }
 
 fn sizes(input: &Input) -> String {
-    match input.shape {
-        None => counted(input.layers(), "layer"),
-        Some(shape) => format!(
-            "{}: {}, width {}, {} neurons per layer, vocabulary {}{}",
-            shape.family,
-            counted(shape.layers, "layer"),
-            thousands(shape.d_model),
-            thousands(shape.d_ff),
-            thousands(shape.vocab),
-            if shape.norm_after_ffn {
-                ", norm after the feed-forward"
-            } else {
-                ""
-            }
-        ),
-    }
+    let shape = &input.study.model.shape;
+    format!(
+        "{}: {}, width {}, {} neurons per layer, vocabulary {}{}",
+        shape.family,
+        counted(shape.layers, "layer"),
+        thousands(shape.d_model),
+        thousands(shape.d_ff),
+        thousands(shape.vocab),
+        if shape.norm_after_ffn {
+            ", norm after the feed-forward"
+        } else {
+            ""
+        }
+    )
 }
 
 /// The residual stream by layer.

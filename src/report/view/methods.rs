@@ -131,6 +131,11 @@ fn calibration(input: &Input) -> Vec<Choice> {
             "how norms over positions become one number",
         ),
         choice(
+            "calibration.rollout_prompts",
+            calibration.rollout_prompts.to_string(),
+            "generic prompts on which the calibration neurons are steered",
+        ),
+        choice(
             "calibration.push",
             number(calibration.push),
             "strength of the one-step push screen, in budgets",

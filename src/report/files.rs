@@ -1,0 +1,100 @@
+//! Writes a rendered report beside a run, or anywhere else.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::Rendered;
+use crate::record::{RecordError, RunFolder};
+
+/// How the names of our figures start: only such files are ever removed.
+const KINDS: [&str; 5] = [
+    "windows-",
+    "ceilings-",
+    "dose-response-",
+    "outcomes-",
+    "saturation",
+];
+
+/// Which reports to write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// report.md with its figures beside it
+    Md,
+    /// report.html: one file that needs no other
+    Html,
+    /// Both of them
+    #[default]
+    Both,
+}
+
+/// Writes the reports into the folder `out`, which may be the run folder itself, and returns their paths. Figures that an earlier report left
+/// there, and this one has no more, are removed.
+///
+/// # Errors
+/// If a file cannot be written or removed.
+pub fn write(
+    rendered: &Rendered,
+    format: Format,
+    run: &RunFolder,
+    out: &Path,
+) -> Result<Vec<PathBuf>, RecordError> {
+    let mut written = Vec::new();
+    if format != Format::Html {
+        let figures = out.join("figures");
+        for (name, svg) in &rendered.figures {
+            run.write(&figures.join(name), svg.as_bytes())?;
+        }
+        remove_stale(rendered, &figures)?;
+        written.push(out.join("report.md"));
+        run.write(&written[0], rendered.markdown.as_bytes())?;
+    }
+    if format != Format::Md {
+        let path = out.join("report.html");
+        run.write(&path, rendered.html.as_bytes())?;
+        written.push(path);
+    }
+    Ok(written)
+}
+
+fn remove_stale(rendered: &Rendered, figures: &Path) -> Result<(), RecordError> {
+    let Ok(entries) = fs::read_dir(figures) else {
+        // No figures were ever written here.
+        return Ok(());
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let ours = name.ends_with(".svg") && KINDS.iter().any(|kind| name.starts_with(kind));
+        if ours && !rendered.figures.contains_key(&*name) {
+            fs::remove_file(entry.path())
+                .map_err(|e| RecordError::io("remove", &entry.path(), e))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::fixture::Fixture;
+
+    #[test]
+    fn figures_of_an_earlier_report_go_and_other_files_stay() {
+        let root = tempfile::tempdir().unwrap();
+        let run = RunFolder::create_or_open(&root.path().join("run")).unwrap();
+        let out = root.path().join("out");
+        fs::create_dir_all(out.join("figures")).unwrap();
+        for name in ["windows-9-gone.svg", "mine.svg", "windows-9.txt"] {
+            fs::write(out.join("figures").join(name), "x").unwrap();
+        }
+        let rendered = crate::report::render(&Fixture::new().input(), None).unwrap();
+        let written = write(&rendered, Format::Both, &run, &out).unwrap();
+        assert_eq!(written, [out.join("report.md"), out.join("report.html")]);
+        assert!(!out.join("figures/windows-9-gone.svg").exists());
+        assert!(
+            out.join("figures/mine.svg").exists() && out.join("figures/windows-9.txt").exists()
+        );
+        let files = fs::read_dir(out.join("figures")).unwrap().count();
+        assert_eq!(files, rendered.figures.len() + 2);
+    }
+}
