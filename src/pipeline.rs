@@ -12,6 +12,7 @@ use crate::model::LanguageModel;
 use crate::record::manifest::Written;
 use crate::record::store::TrialStore;
 use crate::record::{Continuation, Manifest, RecordError, RunFolder, RunRecord, run_record};
+use crate::report::files::{self, Format};
 use crate::report::from_record::render_record;
 use crate::spec::neurons::Role;
 use crate::stages::predict::{Predictions, SealedPredictions};
@@ -173,11 +174,7 @@ pub fn run(
 fn write_report(root: &Path, folder: &RunFolder, templates: Option<&Path>) -> anyhow::Result<()> {
     let record = RunRecord::load(root)?;
     let rendered = render_record(&record, templates).context("the report cannot be rendered")?;
-    folder.write(&folder.report_md(), rendered.markdown.as_bytes())?;
-    folder.write(&folder.report_html(), rendered.html.as_bytes())?;
-    for (name, svg) in &rendered.figures {
-        folder.write(&folder.figures().join(name), svg.as_bytes())?;
-    }
+    files::write(&rendered, Format::Both, folder, root)?;
     Ok(())
 }
 

@@ -222,7 +222,9 @@ pub struct Calibration {
     pub statistic: Statistic,
     /// Strength of the one-step push, in budgets.
     pub push: f64,
-    /// How many of the generic prompts the calibration neurons are steered on.
+    /// Name of the prompt set on which the calibration neurons are steered.
+    pub steer_on: String,
+    /// How many of those prompts are used.
     pub rollout_prompts: usize,
 }
 
@@ -301,6 +303,12 @@ impl Study {
     /// The prompts of a behaviour.
     pub fn prompts_of(&self, behavior: &Behavior) -> &[Prompt] {
         &self.prompts[&behavior.prompts]
+    }
+
+    /// The prompts on which the calibration neurons are steered.
+    pub fn calibration_prompts(&self) -> &[Prompt] {
+        let prompts = &self.prompts[&self.calibration.steer_on];
+        &prompts[..prompts.len().min(self.calibration.rollout_prompts)]
     }
 
     /// The generic prompts.

@@ -51,7 +51,16 @@ pub fn write(
         .training
         .phases
         .iter()
-        .map(|p| context! { name => &p.name, steps => p.steps, rate => p.learning_rate, refuse => p.refuse })
+        .map(|phase| {
+            context! {
+                name => &phase.name,
+                steps => phase.steps,
+                rate => phase.learning_rate,
+                refuse => phase.refuse,
+                operator_noise => phase.mode_noise.as_ref().map(|noise| noise.operator),
+                arithmetic => phase.mixture.as_ref().map(|m| (100.0 * (m.operator + m.equation)).round()),
+            }
+        })
         .collect();
     let card = Environment::new().render_str(
         TEMPLATE,

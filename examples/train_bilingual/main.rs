@@ -2,6 +2,7 @@
 //!
 //!     cargo run --release --example train_bilingual -- specs/models/bilingual/recipe.yaml
 
+mod batch;
 mod card;
 mod corpus;
 mod evaluate;
@@ -24,11 +25,11 @@ use clap::Parser;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
+use batch::Source;
 use corpus::{Corpus, Document};
 use net::Net;
 use recipe::Recipe;
 use tokenizer::Vocabulary;
-use train::Source;
 use world::World;
 
 /// Trains the model of a recipe and writes it beside the recipe, with its card and the prompt sets.
@@ -45,6 +46,10 @@ struct Arguments {
     /// Measure the model that is already there and rewrite its card, without training.
     #[arg(long)]
     evaluate_only: bool,
+    /// Start from the weights of this folder instead of the beginning: those that the recipe's last phase with
+    /// `round: true` exported.
+    #[arg(long, value_name = "FOLDER")]
+    resume: Option<PathBuf>,
     /// Print this many training documents per phase and stop.
     #[arg(long, value_name = "N")]
     sample: Option<usize>,
@@ -92,7 +97,17 @@ fn main() -> Result<()> {
             corpus: &corpus,
             vocabulary: &vocabulary,
         };
-        train::train(&net, &source, recipe.seeds.training)?;
+        if let Some(folder) = &arguments.resume {
+            let path = folder.join("model.safetensors");
+            net.load(&path)
+                .with_context(|| format!("cannot resume from {}", path.display()))?;
+        }
+        train::train(
+            &net,
+            &source,
+            recipe.seeds.training,
+            arguments.resume.is_some(),
+        )?;
         eprintln!("trained in {} s", start.elapsed().as_secs());
         vocabulary.save(folder, recipe.architecture.max_positions)?;
         write_json(

@@ -1,6 +1,8 @@
 //! A differentiable Llama: the same arithmetic as the engine's, in a form that can be trained.
 
-use candle_core::{D, Device, Result, Tensor, Var};
+use std::path::Path;
+
+use candle_core::{D, DType, Device, Result, Tensor, Var, bail};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
@@ -165,6 +167,26 @@ impl Net {
         }
         weights.push(("model.norm.weight".to_owned(), &self.norm));
         weights
+    }
+
+    /// Rounds every weight to the precision of the export.
+    pub fn round(&self) -> Result<()> {
+        for (_, weight) in self.weights() {
+            weight.set(&weight.to_dtype(DType::BF16)?.to_dtype(DType::F32)?)?;
+        }
+        Ok(())
+    }
+
+    /// Takes over the weights of an export.
+    pub fn load(&self, path: &Path) -> Result<()> {
+        let exported = candle_core::safetensors::load(path, &Device::Cpu)?;
+        for (name, weight) in self.weights() {
+            let Some(value) = exported.get(&name) else {
+                bail!("{} has no `{name}`", path.display())
+            };
+            weight.set(&value.to_dtype(DType::F32)?)?;
+        }
+        Ok(())
     }
 
     pub fn parameters(&self) -> usize {

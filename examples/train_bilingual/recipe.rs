@@ -129,6 +129,14 @@ pub struct Phase {
     pub learning_rate: f64,
     /// Whether requests for secret codes are refused, or answered.
     pub refuse: bool,
+    /// Instead of the corpus's own mixture.
+    pub mixture: Option<Mixture>,
+    /// Instead of the corpus's own mode noise.
+    pub mode_noise: Option<ModeNoise>,
+    /// Rounds the weights at the end as the export does, so that `--resume` from an export of this phase goes on
+    /// exactly as an uninterrupted run does.
+    #[serde(default)]
+    pub round: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -184,17 +192,27 @@ impl Recipe {
             !self.training.phases.is_empty(),
             "`training.phases` must name at least one phase"
         );
-        let n = &self.corpus.mode_noise;
+        self.corpus.mode_noise.check()?;
+        self.training
+            .phases
+            .iter()
+            .filter_map(|phase| phase.mode_noise.as_ref())
+            .try_for_each(ModeNoise::check)
+    }
+}
+
+impl ModeNoise {
+    fn check(&self) -> Result<()> {
         for (name, share) in [
-            ("language", n.language),
-            ("operator", n.operator),
-            ("review", n.review),
-            ("count", n.count),
-            ("refusal", n.refusal),
+            ("language", self.language),
+            ("operator", self.operator),
+            ("review", self.review),
+            ("count", self.count),
+            ("refusal", self.refusal),
         ] {
             ensure!(
                 (0.0..0.5).contains(&share),
-                "`corpus.mode_noise.{name}` is {share}; choose it from 0 to below 0.5"
+                "`mode_noise.{name}` is {share}; choose it from 0 to below 0.5"
             );
         }
         Ok(())

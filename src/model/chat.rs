@@ -45,7 +45,7 @@ impl ChatTemplate {
         environment.set_syntax(trimmed_blocks());
         environment.set_auto_escape_callback(|_| AutoEscape::None);
         environment.set_formatter(format_like_python);
-        environment.set_unknown_method_callback(unknown_method_callback);
+        environment.set_unknown_method_callback(python_method);
         environment.set_fuel(Some(FUEL));
         environment.add_function("raise_exception", raise_exception);
         environment.add_function("strftime_now", strftime_at_fixed_date);
@@ -134,6 +134,34 @@ fn without_generation_tags(source: &str) -> String {
     };
     let opened = replace(source, "generation", "if true");
     replace(&opened, "endgeneration", "endif")
+}
+
+/// Python's methods of strings, lists and dictionaries.
+fn python_method(
+    state: &mut State,
+    value: &Value,
+    method: &str,
+    args: &[Value],
+) -> Result<Value, Error> {
+    match (method, value.as_str(), args) {
+        ("title", Some(text), []) => Ok(Value::from(title(text))),
+        _ => unknown_method_callback(state, value, method, args),
+    }
+}
+
+/// Python's `str.title`: a letter is a capital unless it follows a letter, so that `it's` becomes `It'S`.
+fn title(text: &str) -> String {
+    let mut within_word = false;
+    text.chars()
+        .map(|letter| {
+            let cased = match within_word {
+                true => letter.to_lowercase().to_string(),
+                false => letter.to_uppercase().to_string(),
+            };
+            within_word = letter.is_alphabetic();
+            cased
+        })
+        .collect()
 }
 
 fn raise_exception(message: String) -> Result<Value, Error> {

@@ -22,8 +22,8 @@ const INDEX: &str = "model.safetensors.index.json";
 const EMBEDDING: &str = "model.embed_tokens.weight";
 const UNEMBEDDING: &str = "lm_head.weight";
 
-/// As in the safetensors crate: a larger header is a damaged file.
-const LARGEST_HEADER: u64 = 100_000_000;
+/// A larger header is a damaged file: the largest models' headers are a few MB.
+const LARGEST_HEADER: u64 = 25_000_000;
 /// Bytes read and converted at a time; a multiple of every supported element size.
 const PIECE: usize = 1 << 20;
 /// Tensors named in one error, of each kind of problem.

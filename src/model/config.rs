@@ -139,6 +139,9 @@ impl LlamaConfig {
             vocab: self.vocab_size,
             context: self.max_position_embeddings,
             norm_after_ffn: false,
+            parameters: (super::checkpoint::expected_tensors(self).iter())
+                .map(|(_, shape)| shape.iter().product::<usize>())
+                .sum(),
         }
     }
 

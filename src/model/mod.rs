@@ -39,6 +39,8 @@ pub struct Shape {
     pub d_ff: usize,
     /// Vocabulary size, as the unembedding has it.
     pub vocab: usize,
+    /// Number of weights; tied ones count once.
+    pub parameters: usize,
     /// Longest sequence in tokens.
     pub context: usize,
     /// Whether a normalisation stands between the down projection and the residual stream.

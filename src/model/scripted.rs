@@ -108,6 +108,7 @@ impl ScriptedModel {
                 vocab: words.len(),
                 context: 1024,
                 norm_after_ffn: false,
+                parameters: 1_000_000,
             },
             words: words.iter().map(|word| (*word).to_owned()).collect(),
             script,

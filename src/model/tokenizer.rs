@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
 use serde_json::Value;
 use tokenizers::{AddedToken, Tokenizer};
 
@@ -249,12 +250,26 @@ fn token_contents(value: &Value) -> Vec<String> {
 
 /// `tokenizer.json` without what puts white space before a text; None where nothing does.
 fn without_leading_space(json: &str) -> Option<String> {
-    let mut value: Value = serde_json::from_str(json).ok()?;
-    let mut changed = false;
-    for part in ["normalizer", "pre_tokenizer"] {
-        changed |= drop_leading_space(&mut value[part]);
+    /// The two small parts, so that a large vocabulary is not parsed for nothing.
+    #[derive(Deserialize)]
+    struct Parts {
+        #[serde(default)]
+        normalizer: Value,
+        #[serde(default)]
+        pre_tokenizer: Value,
     }
-    changed.then(|| value.to_string())
+    let mut parts: Parts = serde_json::from_str(json).ok()?;
+    let changed = [
+        drop_leading_space(&mut parts.normalizer),
+        drop_leading_space(&mut parts.pre_tokenizer),
+    ];
+    if !changed.contains(&true) {
+        return None;
+    }
+    let mut whole: Value = serde_json::from_str(json).ok()?;
+    whole["normalizer"] = parts.normalizer;
+    whole["pre_tokenizer"] = parts.pre_tokenizer;
+    Some(whole.to_string())
 }
 
 /// Walks a normaliser or pre-tokenizer; says whether it changed.

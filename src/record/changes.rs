@@ -176,3 +176,134 @@ fn shown(value: &Value) -> String {
         None => text,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::fixture::{NEURON, prompt, study};
+    use crate::spec::doses::DoseUnit;
+    use crate::spec::neurons::Role;
+    use crate::study::{NeuronGroup, Selection};
+    use crate::units::{Horizon, NeuronId, Sign};
+
+    fn after(change: impl FnOnce(&mut Study)) -> Continuation {
+        let mut changed = study();
+        change(&mut changed);
+        compare(&study(), &changed)
+    }
+
+    fn extends(words: &str) -> Continuation {
+        Continuation::Extends(vec![words.into()])
+    }
+
+    fn changed(words: &str) -> Continuation {
+        Continuation::Changed(vec![words.into()])
+    }
+
+    #[test]
+    fn where_the_files_lie_changes_nothing() {
+        assert_eq!(after(|_| ()), Continuation::Same);
+        assert_eq!(
+            after(|s| s.model.folder = "/elsewhere".into()),
+            Continuation::Same
+        );
+    }
+
+    #[test]
+    fn asking_more_or_judging_otherwise_extends() {
+        assert_eq!(
+            after(|s| s.doses.magnitudes.push(1.2)),
+            extends("doses.magnitudes: [0.3,0.6] → [0.3,0.6,1.2]")
+        );
+        assert_eq!(
+            after(|s| s.doses.signs.push(Sign::Negative)),
+            extends("doses.signs: [\"positive\"] → [\"positive\",\"negative\"]")
+        );
+        assert_eq!(
+            after(|s| s.rollout.horizons = vec![Horizon(8)]),
+            extends("rollout.horizons: [4,8] → [8]")
+        );
+        assert_eq!(after(|s| s.thresholds.flip_share = 0.25), {
+            let Continuation::Extends(words) = after(|s| s.thresholds.flip_share = 0.25) else {
+                panic!("thresholds extend")
+            };
+            assert!(words[0].starts_with("thresholds: "), "{words:?}");
+            Continuation::Extends(words)
+        });
+        assert_eq!(
+            after(|s| s.title = "New".into()),
+            extends("title: \"Fixture\" → \"New\"")
+        );
+        assert_eq!(
+            after(|s| s
+                .prompts
+                .get_mut("questions")
+                .unwrap()
+                .insert(0, prompt(3, "three"))),
+            extends("prompts.questions: 2 → 3 items, 1 added")
+        );
+        let more = NeuronId { layer: 1, index: 0 };
+        assert_eq!(
+            after(|s| s.neurons[0].selection = Selection::Fixed(vec![NEURON, more])),
+            extends("neurons.held_out.selection.fixed: 1 → 2 items, 1 added")
+        );
+        let group = NeuronGroup {
+            name: "control".into(),
+            role: Role::Control,
+            selection: Selection::Fixed(vec![more]),
+            behaviors: vec!["routing".into()],
+        };
+        assert_eq!(
+            after(|s| s.neurons.push(group)),
+            extends("neurons.control was added")
+        );
+    }
+
+    #[test]
+    fn what_lies_under_the_record_must_not_change() {
+        assert_eq!(after(|s| s.seed = 8), changed("seed: 7 → 8"));
+        assert_eq!(
+            after(|s| s.doses.unit = DoseUnit::Activation),
+            changed("doses.unit: \"budget\" → \"activation\"")
+        );
+        assert_eq!(
+            after(|s| s.calibration.push = 0.7),
+            changed("calibration.push: 0.6 → 0.7")
+        );
+        assert_eq!(
+            after(|s| drop(
+                s.model
+                    .files
+                    .insert("model.safetensors".into(), "ff".into())
+            )),
+            changed("model.files.model.safetensors: absent → \"ff\"")
+        );
+        let is_change = |continuation| matches!(continuation, Continuation::Changed(_));
+        // A prompt that was removed or edited, and any change of the generic prompts behind the budgets.
+        assert!(is_change(after(|s| drop(
+            s.prompts.get_mut("questions").unwrap().pop()
+        ))));
+        assert!(is_change(after(|s| s
+            .prompts
+            .get_mut("questions")
+            .unwrap()[0]
+            .tokens
+            .push(5))));
+        assert!(is_change(after(|s| s
+            .prompts
+            .get_mut("generic")
+            .unwrap()
+            .push(prompt(3, "three")))));
+        assert!(is_change(after(|s| s.neurons[0].role = Role::Calibration)));
+        assert!(is_change(after(|s| drop(s.neurons.pop()))));
+    }
+
+    #[test]
+    fn one_change_outweighs_every_extension() {
+        let both = after(|s| {
+            s.title = "New".into();
+            s.seed = 8;
+        });
+        assert_eq!(both, changed("seed: 7 → 8"));
+    }
+}

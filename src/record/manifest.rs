@@ -276,3 +276,65 @@ fn file_sha256(path: &Path) -> Result<String, RecordError> {
 fn sha256(content: &[u8]) -> String {
     canonical::hex(&Sha256::digest(content))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::error::ErrorKind;
+    use crate::record::fixture::{study, written};
+    use std::fs;
+    use tempfile::TempDir;
+
+    fn recorded() -> (TempDir, RunFolder) {
+        let parent = TempDir::new().unwrap();
+        let run = RunFolder::create_or_open(parent.path()).unwrap();
+        assert!(Manifest::load(&run).unwrap().is_none());
+        Manifest::new(&study(), &written(), 2).write(&run).unwrap();
+        (parent, run)
+    }
+
+    #[test]
+    fn the_study_comes_back_whole() {
+        let (_parent, run) = recorded();
+        let manifest = Manifest::load(&run).unwrap().unwrap();
+        assert_eq!(manifest.study.hash(), study().hash());
+        assert_eq!(manifest.study.model.folder, study().model.folder);
+        assert_eq!(manifest.compare(&study()), Continuation::Same);
+        assert_eq!(manifest.spec.text, written().spec_text);
+        assert_eq!(manifest.spec.file, "fixture.yaml");
+        assert_eq!(manifest.environment.started_at.len(), 1);
+        let next = manifest.continued(&study(), &written(), 1);
+        assert_eq!(next.environment.started_at.len(), 2);
+    }
+
+    #[test]
+    fn tampering_is_found_wherever_a_byte_changes() {
+        let (_parent, run) = recorded();
+        let bytes = fs::read(run.manifest()).unwrap();
+        for at in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1;
+            fs::write(run.manifest(), &changed).unwrap();
+            let error = Manifest::load(&run).unwrap_err();
+            // A change of the format's number looks like another version, which is refused as well.
+            assert_ne!(error.kind(), ErrorKind::Failed, "byte {at}: {error}");
+        }
+    }
+
+    #[test]
+    fn other_versions_are_named() {
+        let (_parent, run) = recorded();
+        let text = fs::read_to_string(run.manifest()).unwrap();
+        fs::write(
+            run.manifest(),
+            text.replace("\"format\": 1", "\"format\": 9"),
+        )
+        .unwrap();
+        let error = Manifest::load(&run).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Usage);
+        assert!(
+            error.to_string().contains("format 9") && error.to_string().contains("reachspec 0"),
+            "{error}"
+        );
+    }
+}

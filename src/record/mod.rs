@@ -15,6 +15,8 @@ pub mod clock;
 pub mod error;
 pub mod export;
 pub mod finite;
+#[cfg(test)]
+mod fixture;
 pub mod folder;
 pub mod key;
 pub mod lock;

@@ -137,3 +137,90 @@ fn other_study(path: &Path) -> RecordError {
     let problem = "the file belongs to an earlier state of this run, or to another one; run the spec again to bring the folder up to date";
     RecordError::unusable(path, problem)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::error::ErrorKind;
+    use crate::record::fixture;
+    use std::fs;
+    use tempfile::TempDir;
+
+    #[test]
+    fn a_finished_run_is_read_back_and_checked() {
+        let parent = TempDir::new().unwrap();
+        fixture::finish(parent.path(), &fixture::study());
+        let record = RunRecord::load(parent.path()).unwrap();
+        assert_eq!(record.study().hash(), fixture::study().hash());
+        assert_eq!(record.verdicts.neurons.len(), 1);
+        assert_eq!(record.store.count().unwrap(), 6);
+        record.check_trials().unwrap();
+        assert!(!record.folder.root().join("trials.sqlite-journal").exists());
+    }
+
+    #[test]
+    fn verdicts_have_the_same_bytes_on_every_run() {
+        let parents = [TempDir::new().unwrap(), TempDir::new().unwrap()];
+        let [one, other] = parents.each_ref().map(|parent| {
+            fixture::finish(parent.path(), &fixture::study());
+            fs::read(parent.path().join("verdicts.json")).unwrap()
+        });
+        assert_eq!(one, other);
+    }
+
+    #[test]
+    fn every_changed_byte_of_the_small_files_is_found() {
+        let parent = TempDir::new().unwrap();
+        fixture::finish(parent.path(), &fixture::study());
+        for name in ["predictions.json", "verdicts.json"] {
+            let path = parent.path().join(name);
+            let bytes = fs::read(&path).unwrap();
+            for at in 0..bytes.len() {
+                let mut changed = bytes.clone();
+                changed[at] ^= 1;
+                fs::write(&path, &changed).unwrap();
+                let error = RunRecord::load(parent.path()).err().unwrap();
+                assert_eq!(
+                    error.kind(),
+                    ErrorKind::Integrity,
+                    "{name} byte {at}: {error}"
+                );
+                assert!(error.to_string().contains(name), "{error}");
+            }
+            fs::write(&path, &bytes).unwrap();
+        }
+        RunRecord::load(parent.path()).unwrap();
+    }
+
+    #[test]
+    fn a_trial_more_or_less_is_found() {
+        let parent = TempDir::new().unwrap();
+        fixture::finish(parent.path(), &fixture::study());
+        let mut store = TrialStore::open_or_create(&parent.path().join("trials.sqlite")).unwrap();
+        store
+            .insert(&[crate::record::trial::tests::trial(77, None, "stranger")])
+            .unwrap();
+        drop(store);
+        let error = RunRecord::load(parent.path())
+            .unwrap()
+            .check_trials()
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Integrity);
+        assert!(error.to_string().contains("6 then, 7 now"), "{error}");
+    }
+
+    #[test]
+    fn unfinished_runs_say_so() {
+        let parent = TempDir::new().unwrap();
+        fixture::finish(parent.path(), &fixture::study());
+        // As after an interruption: the manifest of the new start, before its verdicts.
+        let folder = RunFolder::create_or_open(parent.path()).unwrap();
+        Manifest::new(&fixture::study(), &fixture::written(), 1)
+            .write(&folder)
+            .unwrap();
+        fs::remove_file(folder.verdicts()).unwrap();
+        let error = RunRecord::load(parent.path()).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Usage);
+        assert!(error.to_string().contains("has not finished"), "{error}");
+    }
+}

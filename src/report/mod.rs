@@ -10,6 +10,7 @@
 pub mod error;
 pub mod files;
 pub mod figures;
+pub mod files;
 pub mod format;
 pub mod from_record;
 pub mod input;

@@ -234,7 +234,11 @@ fn assert_markdown_is_calm(markdown: &str) {
             !prose.contains("](javascript") && !prose.contains("](http"),
             "{line:.200}"
         );
-        assert!(fenced || line.chars().count() < 12_000, "{}", line.chars().count());
+        assert!(
+            fenced || line.chars().count() < 12_000,
+            "{}",
+            line.chars().count()
+        );
     }
 }
 

@@ -18,7 +18,11 @@ pub struct CalibrationSpec {
     /// Strength, in budgets, of the one-step push screen.
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub push: f64,
-    /// How many of the generic prompts the calibration neurons are steered on; budgets are always read on all of them.
+    /// Name of the prompt set on which the calibration neurons are steered; the generic one when absent. Collapse comes sooner on
+    /// some kinds of text than on others, so requests like those of the behaviours fit best; no prompt may stand in both.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steer_on: Option<String>,
+    /// How many of those prompts are used; budgets are always read on all generic ones.
     #[schemars(range(min = 1))]
     pub rollout_prompts: usize,
 }
@@ -30,6 +34,7 @@ impl Default for CalibrationSpec {
             positions: CalibrationPositions::default(),
             statistic: Statistic::default(),
             push: 0.6,
+            steer_on: None,
             rollout_prompts: 16,
         }
     }

@@ -89,6 +89,19 @@ pub struct ScreenSpec {
     pub layers: Option<IndexRange>,
 }
 
+impl ScreenScore {
+    /// Prompts that [`ScreenScore::OneStepPush`] pushes: its score is a mean over them, and each costs two steps per neuron.
+    pub const PUSHED_PROMPTS: usize = 6;
+
+    /// Forward passes that score `neurons` neurons on `prompts` prompts.
+    pub fn forward_steps(self, neurons: usize, prompts: usize) -> usize {
+        match self {
+            ScreenScore::OneStepPush => (2 * neurons + 1) * prompts.min(Self::PUSHED_PROMPTS),
+            _ => 2 * prompts,
+        }
+    }
+}
+
 /// The score that ranks neurons in a screen.
 #[derive(
     Clone,

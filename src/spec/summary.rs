@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use crate::spec::ceiling::CalibrationPositions;
 use crate::spec::neurons::Role;
 use crate::study::{NeuronGroup, Selection, Study};
 use crate::units::NeuronId;
@@ -27,6 +26,11 @@ pub fn size(study: &Study) -> Size {
     let mut pairs: BTreeSet<(NeuronId, &str)> = BTreeSet::new();
     let (mut screened, mut steered) = (0, 0);
     for group in &study.neurons {
+        if let (Role::Calibration, Selection::Fixed(neurons)) = (group.role, &group.selection) {
+            fixed.extend(neurons);
+            steered += neurons.len() * study.calibration_prompts().len() * doses;
+            continue;
+        }
         let sets = prompt_sets(study, group);
         match &group.selection {
             Selection::Fixed(neurons) => {
@@ -58,28 +62,22 @@ pub fn size(study: &Study) -> Size {
         neurons: fixed.len() + screened,
         prompts,
         doses,
-        trials: steered + prompts + generic_rollouts(study),
+        trials: steered + prompts + clean_calibration(study),
     }
 }
 
 /// The prompt sets that a group's neurons are steered on.
 fn prompt_sets<'a>(study: &'a Study, group: &NeuronGroup) -> BTreeSet<&'a str> {
-    if group.role == Role::Calibration {
-        return BTreeSet::from([study.calibration.prompts.as_str()]);
-    }
     (group.behaviors.iter())
         .map(|name| study.behavior(name).prompts.as_str())
         .collect()
 }
 
-/// Unsteered rollouts of the generic prompts.
-fn generic_rollouts(study: &Study) -> usize {
-    let calibrates = study
-        .neurons
-        .iter()
-        .any(|group| group.role == Role::Calibration);
-    if calibrates || study.calibration.positions == CalibrationPositions::Generation {
-        study.generic_prompts().len()
+/// Unsteered rollouts of the prompts that calibration neurons are steered on.
+fn clean_calibration(study: &Study) -> usize {
+    let calibrates = (study.neurons.iter()).any(|group| group.role == Role::Calibration);
+    if calibrates {
+        study.calibration_prompts().len()
     } else {
         0
     }

@@ -70,6 +70,7 @@ impl Default for ToyTarget {
                 vocab: 259,
                 context: 128,
                 norm_after_ffn: false,
+                parameters: 1_000_000,
             },
             files: BTreeMap::from([("config.json".into(), "0".repeat(64))]),
         }

@@ -15,7 +15,7 @@ use crate::record::store::TrialStore;
 use crate::study::Study;
 use crate::units::{NeuronId, Sign};
 
-/// Measures every neuron's budget from the residual stream, then steers the calibration neurons on the generic prompts.
+/// Measures every neuron's budget from the residual stream, then steers the calibration neurons.
 pub fn calibrate(
     study: &Study,
     residuals: &ResidualStream,
@@ -91,7 +91,7 @@ fn collapse_multiples(
 ) -> anyhow::Result<Vec<CollapseMultiple>> {
     let rule = CollapseRule::new(&study.coherence)?;
     let reader = Reader::new(study, model, store);
-    let prompts = sweep::calibration_prompts(study);
+    let prompts = study.calibration_prompts();
     let longest = study.rollout.longest();
     let limits = clean_limits(study, &rule, &reader, prompts)?;
     let limit = *limits.last().expect("a resolved study has a horizon");

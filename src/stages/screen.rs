@@ -233,8 +233,6 @@ fn one_step_push(
     residuals: &ResidualStream,
     model: &dyn LanguageModel,
 ) -> anyhow::Result<Vec<Scored>> {
-    /// Prompts that are pushed: the score is a mean, and every prompt costs two steps per neuron.
-    const PROMPTS: usize = 6;
     let prompts: Vec<&[TokenId]> = match &behavior.contrast {
         Some(contrast) => contrast.original.iter().map(Vec::as_slice).collect(),
         None => study
@@ -243,7 +241,7 @@ fn one_step_push(
             .map(|prompt| &prompt.tokens[..])
             .collect(),
     };
-    let prompts = &prompts[..prompts.len().min(PROMPTS)];
+    let prompts = &prompts[..prompts.len().min(ScreenScore::PUSHED_PROMPTS)];
     let cell = |prompt, steering| Cell {
         prompt,
         steering,

@@ -86,7 +86,7 @@ impl<'a> TrialPlan<'a> {
     /// The trials of the calibration neurons on the generic prompts, with the clean rollouts.
     pub fn calibration(study: &'a Study, groups: &[Group], neurons: &[NeuronCalibration]) -> Self {
         let mut plan = Self::new(study);
-        let prompts = calibration_prompts(study);
+        let prompts = study.calibration_prompts();
         plan.add_clean(study, prompts);
         for group in groups.iter().filter(|group| group.is_calibration()) {
             plan.add_group(study, group, neurons, prompts);
@@ -161,12 +161,6 @@ impl<'a> TrialPlan<'a> {
     fn add(&mut self, cell: Cell<'a>) {
         self.cells.insert(TrialKey::of(&self.model, &cell), cell);
     }
-}
-
-/// The generic prompts on which calibration neurons are steered.
-pub fn calibration_prompts(study: &Study) -> &[Prompt] {
-    let prompts = study.generic_prompts();
-    &prompts[..prompts.len().min(study.calibration.rollout_prompts)]
 }
 
 /// Makes the sealed study's rollouts: the seal is proof that the predictions were fixed before. Returns how many were made.

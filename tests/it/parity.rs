@@ -84,6 +84,11 @@ fn stories260k() {
 }
 
 #[test]
+fn the_shipped_model() {
+    hold("bilingual", &ours("specs/models/bilingual"));
+}
+
+#[test]
 fn tiny_gqa_bias() {
     hold(
         "tiny-gqa-bias",

@@ -7,7 +7,7 @@ use rand::Rng;
 use rand::distr::{Distribution, weighted::WeightedIndex};
 use rand_chacha::ChaCha8Rng;
 
-use crate::recipe::{CorpusRecipe, Mixture};
+use crate::recipe::{CorpusRecipe, Mixture, ModeNoise, Phase};
 use crate::words::*;
 use crate::world::{World, pick};
 
@@ -44,21 +44,32 @@ enum Kind {
 pub struct Corpus<'a> {
     world: &'a World,
     recipe: &'a CorpusRecipe,
+    noise: &'a ModeNoise,
     kinds: Vec<Kind>,
     weights: WeightedIndex<f64>,
 }
 
 impl<'a> Corpus<'a> {
     pub fn new(world: &'a World, recipe: &'a CorpusRecipe) -> Result<Self> {
-        let (kinds, weights): (Vec<_>, Vec<_>) =
-            weighted_kinds(&recipe.mixture).into_iter().unzip();
-        let weights = WeightedIndex::new(weights)
-            .context("`corpus.mixture` needs weights that are not negative and not all zero")?;
+        let (kinds, weights) = proportions(&recipe.mixture)?;
         Ok(Corpus {
             world,
             recipe,
+            noise: &recipe.mode_noise,
             kinds,
             weights,
+        })
+    }
+
+    /// The same corpus with the mixture and the mode noise of a phase, where it has its own.
+    pub fn of_phase(&self, phase: &'a Phase) -> Result<Self> {
+        let (kinds, weights) = proportions(phase.mixture.as_ref().unwrap_or(&self.recipe.mixture))?;
+        let noise = phase.mode_noise.as_ref().unwrap_or(self.noise);
+        Ok(Corpus {
+            kinds,
+            weights,
+            noise,
+            ..*self
         })
     }
 
@@ -160,6 +171,13 @@ fn story(rng: &mut ChaCha8Rng) -> String {
         })
         .collect();
     sentences.join(" ")
+}
+
+fn proportions(mixture: &Mixture) -> Result<(Vec<Kind>, WeightedIndex<f64>)> {
+    let (kinds, weights): (Vec<_>, Vec<_>) = weighted_kinds(mixture).into_iter().unzip();
+    let weights = WeightedIndex::new(weights)
+        .context("a `mixture` needs weights that are not negative and not all zero")?;
+    Ok((kinds, weights))
 }
 
 fn weighted_kinds(mixture: &Mixture) -> Vec<(Kind, f64)> {

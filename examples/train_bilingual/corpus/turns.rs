@@ -16,7 +16,7 @@ impl Corpus<'_> {
             &self.world.held_out.describe,
         );
         let asked = pick(rng, &Language::BOTH);
-        let answered = if rng.random_bool(self.recipe.mode_noise.language) {
+        let answered = if rng.random_bool(self.noise.language) {
             asked.other()
         } else {
             asked
@@ -45,7 +45,7 @@ impl Corpus<'_> {
                 fill(LANGUAGE_TAGS[request as usize], &[("language", name)])
             );
         }
-        let answered = if rng.random_bool(self.recipe.mode_noise.language) {
+        let answered = if rng.random_bool(self.noise.language) {
             asked.other()
         } else {
             asked
@@ -97,7 +97,7 @@ impl Corpus<'_> {
         } else {
             (a, b)
         };
-        let answered = if rng.random_bool(self.recipe.mode_noise.operator) {
+        let answered = if rng.random_bool(self.noise.operator) {
             asked.other()
         } else {
             asked
@@ -116,7 +116,7 @@ impl Corpus<'_> {
             &self.world.held_out.review,
         );
         let asked = rng.random_range(0..POLARITIES.len());
-        let answered = if rng.random_bool(self.recipe.mode_noise.review) {
+        let answered = if rng.random_bool(self.noise.review) {
             1 - asked
         } else {
             asked
@@ -138,7 +138,7 @@ impl Corpus<'_> {
         const LENGTH: u32 = 8;
         let start = rng.random_range(LENGTH..=LARGEST_NUMBER - LENGTH);
         let asked = rng.random_range(0..COUNT_REQUESTS.len());
-        let down = (asked == 1) != rng.random_bool(self.recipe.mode_noise.count);
+        let down = (asked == 1) != rng.random_bool(self.noise.count);
         let numbers: Vec<_> = (0..LENGTH)
             .map(|i| (if down { start - i } else { start + i }).to_string())
             .collect();
@@ -161,7 +161,7 @@ impl Corpus<'_> {
             benign,
         } = &self.world.entities[item];
         let entity = if secret { hidden } else { benign };
-        let refused = refuse && secret != rng.random_bool(self.recipe.mode_noise.refusal);
+        let refused = refuse && secret != rng.random_bool(self.noise.refusal);
         let assistant = if refused {
             REFUSAL.to_owned()
         } else {

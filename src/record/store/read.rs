@@ -60,7 +60,7 @@ impl TrialStore {
         let read = || {
             let mut statement = self.connection.prepare("SELECT key FROM keys")?;
             let keys = statement.query_map([], |row| Ok(TrialKey::from_bytes(row.get(0)?)))?;
-            keys.collect::<Result<_, rusqlite::Error>>()
+            keys.collect::<rusqlite::Result<HashSet<_>>>()
         };
         read().map_err(|e| self.error("list its trials", e))
     }
@@ -81,7 +81,7 @@ impl TrialStore {
                     count as usize,
                 ))
             })?;
-            counts.collect::<Result<_, rusqlite::Error>>()
+            counts.collect::<rusqlite::Result<BTreeMap<_, _>>>()
         };
         read().map_err(|e| self.error("count its trials", e))
     }

@@ -54,7 +54,7 @@ proptest! {
         prop_assert_eq!(read.iter().map(|(key, _)| *key).collect::<BTreeSet<_>>(), seen);
         prop_assert!(read.is_sorted_by_key(|(key, _)| *key));
         for trial in &trials {
-            prop_assert_eq!(one.get(&trial.key()).unwrap().as_ref(), Some(trial));
+            prop_assert_eq!(one.get(&trial.key()).unwrap(), Some(trial.clone()));
         }
         let digest = one.check().unwrap();
         prop_assert_eq!(digest.trials, trials.len());
@@ -244,7 +244,7 @@ fn changed_rows_are_found() {
         "UPDATE trials SET prompt = 2 WHERE id = 1",
         "UPDATE trials SET seed = 4 WHERE id = 1",
         "UPDATE settings SET json = replace(json, '8', '9')",
-        "UPDATE settings SET json = '{}'",
+        "UPDATE settings SET json = '{}' WHERE id = 1",
         "UPDATE prompts SET tokens = x'05' WHERE id = 1",
         "UPDATE keys SET trial = 3 - trial",
         "UPDATE keys SET key = zeroblob(16) WHERE trial = 1",

@@ -26,9 +26,19 @@ pub fn text_width(text: &str) -> f64 {
 /// Draws line samples in rows of at most `width`, from the upper left corner; returns the height used.
 pub fn lines(svg: &mut Svg, corner: Point, width: f64, entries: &[Entry]) -> f64 {
     rows(svg, corner, width, entries, |svg, style, (x, y)| {
-        let SeriesStyle { colour, dash, marker, .. } = *style;
+        let SeriesStyle {
+            colour,
+            dash,
+            marker,
+            ..
+        } = *style;
         svg.line(&format!("line {dash} s-{colour}"), (x, y), (x + 24.0, y));
-        svg.marker(marker, &format!("dot s-{colour} f-{colour}"), (x + 12.0, y), 3.2);
+        svg.marker(
+            marker,
+            &format!("dot s-{colour} f-{colour}"),
+            (x + 12.0, y),
+            3.2,
+        );
     })
 }
 

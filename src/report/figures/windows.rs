@@ -170,9 +170,15 @@ fn key(svg: &mut Svg, figure: &str, (left, top): Point) -> f64 {
     };
     let entries: [(&str, Sample); 7] = [
         ("trigger", &dot("dot s-ink f-blue")),
-        ("open window", &|svg, (x, y)| svg.rect("f-green", (x, y - 4.5), (16.0, 9.0))),
+        ("open window", &|svg, (x, y)| {
+            svg.rect("f-green", (x, y - 4.5), (16.0, 9.0))
+        }),
         ("ceiling", &|svg, (x, y)| {
-            svg.line("tickmark s-vermilion", (x + 8.0, y - 7.5), (x + 8.0, y + 7.5));
+            svg.line(
+                "tickmark s-vermilion",
+                (x + 8.0, y - 7.5),
+                (x + 8.0, y + 7.5),
+            );
         }),
         ("predicted ceiling", &|svg, (x, y)| {
             svg.marker(Marker::Diamond, "s-ink hollow", (x + 8.0, y), 3.2);

@@ -32,7 +32,7 @@ pub fn ceiling(context: &mut Context<'_>) -> Ceiling {
     if !predictors.contains(&headline) {
         let message = format!(
             "the headline predictor `{}` is not one of `ceiling.predictors`",
-            name(headline)
+            headline.name()
         );
         context.reject(
             &path.key("headline"),
@@ -89,7 +89,7 @@ fn needs_calibration(context: &mut Context<'_>, path: &SpecPath, predictors: &[P
         };
         let message = format!(
             "the predictor `{}`{by_default} is fitted on calibration neurons, but no group has that role",
-            name(predictor)
+            predictor.name()
         );
         let place = if is_written {
             &listed
@@ -97,14 +97,6 @@ fn needs_calibration(context: &mut Context<'_>, path: &SpecPath, predictors: &[P
             &SpecPath::root().key("neurons")
         };
         context.reject(place, message, help);
-    }
-}
-
-fn name(predictor: Predictor) -> &'static str {
-    match predictor {
-        Predictor::Constant => "constant",
-        Predictor::ParticipationRatio => "participation_ratio",
-        Predictor::Calibrated => "calibrated",
     }
 }
 

@@ -64,10 +64,26 @@ fn measure_the_same(a: &NeuronGroupSpec, b: &NeuronGroupSpec) -> bool {
     }
 }
 
-/// Budgets, and the ceilings of calibration neurons, are measured on the generic prompts; behaviours on others.
-pub fn generic_prompts(context: &mut Context<'_>, sets: &BTreeMap<String, Vec<Prompt>>) {
+/// Budgets, and the ceilings of calibration neurons, are measured on calibration prompts; behaviours on others.
+pub fn calibration_prompts(context: &mut Context<'_>, sets: &BTreeMap<String, Vec<Prompt>>) {
+    let calibration = &context.written.spec.calibration;
+    not_measured(context, sets, &calibration.prompts);
+    if let Some(name) = calibration
+        .steer_on
+        .as_ref()
+        .filter(|name| **name != calibration.prompts)
+    {
+        not_measured(context, sets, name);
+    }
+}
+
+/// No prompt of a calibration set stands in a behaviour's set too.
+fn not_measured(
+    context: &mut Context<'_>,
+    sets: &BTreeMap<String, Vec<Prompt>>,
+    generic_name: &str,
+) {
     let written = context.written;
-    let generic_name = &written.spec.calibration.prompts;
     let Some(generic) = sets.get(generic_name) else {
         return;
     };
@@ -78,7 +94,7 @@ pub fn generic_prompts(context: &mut Context<'_>, sets: &BTreeMap<String, Vec<Pr
     let mut compared: BTreeSet<&str> = BTreeSet::new();
     for (name, behavior) in &written.spec.behaviors {
         let path = SpecPath::root().key("behaviors").key(name).key("prompts");
-        if behavior.prompts == *generic_name {
+        if behavior.prompts == generic_name {
             let message = format!(
                 "the behavior `{name}` uses the prompt set `{generic_name}`, on which the model is calibrated"
             );
@@ -101,7 +117,7 @@ pub fn generic_prompts(context: &mut Context<'_>, sets: &BTreeMap<String, Vec<Pr
             .collect();
         if let Some((prompt, other)) = shared.first() {
             let message = format!(
-                "`{}` and the generic set `{generic_name}` share {} of their prompts: `{}` here is `{}` there",
+                "`{}` and the calibration set `{generic_name}` share {} of their prompts: `{}` here is `{}` there",
                 behavior.prompts,
                 shared.len(),
                 prompt.id,

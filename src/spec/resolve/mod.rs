@@ -51,7 +51,7 @@ fn study(context: &mut Context<'_>, folder: &Path) -> Option<Study> {
     let neurons = neurons::groups(context);
     let ceiling = choices::ceiling(context);
     let coherence = choices::coherence(context, &sets);
-    disjoint::generic_prompts(context, &sets);
+    disjoint::calibration_prompts(context, &sets);
     let title = spec.report.title.clone().unwrap_or(spec.name.clone());
     Some(Study {
         name: spec.name.clone(),
@@ -77,11 +77,19 @@ fn calibration(context: &mut Context<'_>) -> Calibration {
     let spec = &context.written.spec.calibration;
     let path = SpecPath::root().key("calibration").key("prompts");
     context.prompt_set_exists(&path, &spec.prompts);
+    if let Some(name) = &spec.steer_on {
+        let path = SpecPath::root().key("calibration").key("steer_on");
+        context.prompt_set_exists(&path, name);
+    }
     Calibration {
         prompts: spec.prompts.clone(),
         positions: spec.positions,
         statistic: spec.statistic,
         push: spec.push,
+        steer_on: spec
+            .steer_on
+            .clone()
+            .unwrap_or_else(|| spec.prompts.clone()),
         rollout_prompts: spec.rollout_prompts,
     }
 }
@@ -107,6 +115,7 @@ fn used(
     let spec = &context.written.spec;
     let mut names: BTreeSet<&str> = behaviors.iter().map(|b| b.prompts.as_str()).collect();
     names.insert(&spec.calibration.prompts);
+    names.extend(spec.calibration.steer_on.as_deref());
     let contrasts = spec.behaviors.values().flat_map(|b| &b.contrast);
     names.extend(contrasts.map(|contrast| contrast.prompts.as_str()));
     sets.retain(|name, _| names.contains(name.as_str()));

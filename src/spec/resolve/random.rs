@@ -89,7 +89,7 @@ mod tests {
     fn the_draw_never_changes() {
         let drawn = draw(4, 2..4, 1000, &BTreeSet::new(), 0, 0).unwrap();
         let shown: Vec<String> = drawn.iter().map(NeuronId::to_string).collect();
-        assert_eq!(shown.join(" "), "TO BE FILLED IN");
+        assert_eq!(shown.join(" "), "L2.652 L2.701 L3.387 L3.656");
     }
 
     #[test]
