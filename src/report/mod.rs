@@ -8,6 +8,7 @@
 //! or specs is untrusted: it is escaped where it is written, whatever a template does.
 
 pub mod error;
+pub mod files;
 pub mod figures;
 pub mod files;
 pub mod format;
