@@ -8,7 +8,6 @@
 //! or specs is untrusted: it is escaped where it is written, whatever a template does.
 
 pub mod error;
-pub mod files;
 pub mod figures;
 pub mod files;
 pub mod format;

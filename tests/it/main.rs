@@ -2,6 +2,7 @@
 
 mod codec;
 mod inspect;
+mod invariance;
 mod model_folder;
 mod parity;
 mod shared;

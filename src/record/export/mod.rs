@@ -51,7 +51,7 @@ pub enum ExportError {
 
 /// Writes a table of a run, row by row.
 ///
-/// With `report.redact`, prompts, rollouts and their token ids are missing values.
+/// With `report.redact`, prompts, rollouts, their token ids and the rules that may quote them are missing values.
 ///
 /// # Errors
 /// If the record cannot be read, or `output` cannot be written.

@@ -73,6 +73,9 @@ fn redaction_hides_texts_and_tokens_and_nothing_else() {
             assert_ne!(expected[name], Value::Null);
             expected[name] = Value::Null;
         }
+        for horizon in expected["horizons"].as_array_mut().unwrap() {
+            horizon["rule"] = Value::Null;
+        }
         assert_eq!(*row, expected);
     }
     assert!(!exported(true, Table::Trials, Format::Csv).contains("said"));

@@ -99,23 +99,24 @@ impl<'a> Context<'a> {
         ];
         Row {
             fields: Fields(fields),
-            horizons: Some(judged.horizons.iter().map(at_horizon).collect()),
+            horizons: Some(judged.horizons.iter().map(|j| self.at_horizon(j)).collect()),
         }
     }
 
     fn unless_redacted(&self, value: Value) -> Value {
         if self.redact { Value::Null } else { value }
     }
-}
 
-fn at_horizon(judgement: &HorizonJudgement) -> (Horizon, Fields) {
-    let fields = vec![
-        ("outcome", json!(judgement.outcome)),
-        ("flipped", json!(judgement.flipped)),
-        ("collapsed", json!(judgement.outcome == "collapse")),
-        ("rule", json!(judgement.rule)),
-    ];
-    (judgement.horizon, Fields(fields))
+    fn at_horizon(&self, judgement: &HorizonJudgement) -> (Horizon, Fields) {
+        let fields = vec![
+            ("outcome", json!(judgement.outcome)),
+            ("flipped", json!(judgement.flipped)),
+            ("collapsed", json!(judgement.outcome == "collapse")),
+            // A rule may quote the text that decided.
+            ("rule", self.unless_redacted(json!(judgement.rule))),
+        ];
+        (judgement.horizon, Fields(fields))
+    }
 }
 
 fn mean(values: &[f32]) -> Option<f64> {

@@ -1,0 +1,132 @@
+//! A rollout is the same bits whatever it is computed beside: the other rows, their order, the number of threads.
+
+use std::path::Path;
+
+use proptest::prelude::*;
+use reachspec::model::{Cell, LanguageModel, ModelHeader, Rollout, Steering, Transformer};
+use reachspec::spec::doses::{Apply, StepWindow};
+use reachspec::spec::rollout::SampleSpec;
+use reachspec::units::{Dose, NeuronId};
+
+fn load(threads: usize) -> Transformer {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("specs/models/bilingual");
+    Transformer::load(ModelHeader::read(&folder).unwrap(), threads).unwrap()
+}
+
+fn run(model: &Transformer, cells: &[Cell<'_>]) -> Vec<Rollout> {
+    let mut rollouts = vec![None; cells.len()];
+    model
+        .rollouts(cells, &mut |i, rollout| {
+            assert!(
+                rollouts[i].replace(rollout).is_none(),
+                "cell {i} finished twice"
+            );
+            Ok(())
+        })
+        .unwrap();
+    rollouts.into_iter().map(Option::unwrap).collect()
+}
+
+fn prompts() -> impl Strategy<Value = Vec<Vec<u32>>> {
+    prop::collection::vec(prop::collection::vec(5..350_u32, 1..40), 1..4)
+}
+
+fn steering() -> impl Strategy<Value = Option<Steering>> {
+    let window =
+        prop::option::of((0..3_usize, 3..6_usize).prop_map(|(from, to)| StepWindow { from, to }));
+    let apply = prop_oneof![Just(Apply::Generation), Just(Apply::All)];
+    let one = (0..8_usize, 0..384_usize, -400.0..400.0_f32, apply, window).prop_map(
+        |(layer, index, dose, apply, window)| Steering {
+            neuron: NeuronId { layer, index },
+            dose: Dose(dose),
+            apply,
+            window: window.filter(|_| apply == Apply::Generation),
+        },
+    );
+    prop::option::weighted(0.9, one)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_rollout_does_not_depend_on_its_batch(
+        prompts in prompts(),
+        plan in prop::collection::vec((any::<prop::sample::Index>(), steering(), 1..20_usize, prop::option::of(any::<u64>())), 1..60),
+    ) {
+        let cells: Vec<Cell<'_>> = (plan.iter())
+            .map(|(prompt, steering, horizon, seed)| Cell {
+                prompt: &prompts[prompt.index(prompts.len())],
+                steering: *steering,
+                horizon: *horizon,
+                stop_at_end: true,
+                sample: seed.map(|seed| (SampleSpec { temperature: 1.0, top_p: None, top_k: Some(20) }, seed)),
+            })
+            .collect();
+        let together = run(&load(2), &cells);
+        let single = load(1);
+        let reversed: Vec<Cell<'_>> = cells.iter().rev().cloned().collect();
+        let backwards = run(&single, &reversed);
+        prop_assert!(together.iter().eq(backwards.iter().rev()), "the order or the number of threads matters");
+        for (i, cell) in cells.iter().enumerate().step_by(7) {
+            let alone = run(&single, std::slice::from_ref(cell));
+            prop_assert_eq!(&alone[0], &together[i], "cell {} alone", i);
+        }
+    }
+}
+
+#[test]
+fn dose_0_is_no_intervention() {
+    let model = load(1);
+    let prompt = [1, 2, 30, 40, 50, 3];
+    let cell = |steering| Cell {
+        prompt: &prompt,
+        steering,
+        horizon: 24,
+        stop_at_end: false,
+        sample: None,
+    };
+    let zero = |apply| {
+        Some(Steering {
+            neuron: NeuronId { layer: 3, index: 7 },
+            dose: Dose(0.0),
+            apply,
+            window: None,
+        })
+    };
+    let rollouts = run(
+        &model,
+        &[
+            cell(None),
+            cell(zero(Apply::Generation)),
+            cell(zero(Apply::All)),
+        ],
+    );
+    for rollout in &rollouts[1..] {
+        assert_eq!(rollout.tokens, rollouts[0].tokens);
+        let bits = |nll: &[f32]| nll.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&rollout.nll), bits(&rollouts[0].nll));
+    }
+}
+
+#[test]
+fn what_cannot_be_applied_is_an_error() {
+    let model = load(1);
+    for (layer, index, dose) in [(8, 0, 1.0), (0, 384, 1.0), (0, 0, f32::INFINITY)] {
+        let steering = Steering {
+            neuron: NeuronId { layer, index },
+            dose: Dose(dose),
+            apply: Apply::Generation,
+            window: None,
+        };
+        let cell = Cell {
+            prompt: &[1, 2, 3],
+            steering: Some(steering),
+            horizon: 2,
+            stop_at_end: true,
+            sample: None,
+        };
+        let error = model.rollouts(&[cell], &mut |_, _| Ok(())).unwrap_err();
+        assert!(error.to_string().contains("never applied"), "{error}");
+    }
+}
