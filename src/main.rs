@@ -3,13 +3,13 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use reachspec::cli::Cli;
+use reachspec::cli::{self, Cli};
 
 fn main() -> ExitCode {
     match Cli::parse().run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("error: {:#}", failure.error());
+            cli::complain(format_args!("error: {:#}", failure.error()));
             failure.code()
         }
     }

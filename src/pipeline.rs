@@ -89,6 +89,7 @@ pub fn open(
     let manifest = match Manifest::load(&folder)? {
         None => Manifest::new(study, written, options.threads),
         Some(earlier) => {
+            check_evidence(&earlier, &folder)?;
             match earlier.compare(study) {
                 Continuation::Same => {}
                 Continuation::Extends(changes) => {
@@ -114,6 +115,20 @@ pub fn open(
         manifest,
         notes,
     })
+}
+
+/// A finished run is gone on with only if its files and trials are still those it ended with.
+fn check_evidence(manifest: &Manifest, folder: &RunFolder) -> Result<(), RecordError> {
+    let Some(evidence) = &manifest.evidence else {
+        return Ok(());
+    };
+    manifest.check_files(folder)?;
+    let store = TrialStore::open_read_only(&folder.trials())?;
+    if store.check()? == evidence.trials {
+        return Ok(());
+    }
+    let problem = "the trials are not those that the run ended with; restore the file, or start anew with `--fresh`";
+    Err(RecordError::integrity(&folder.trials(), problem))
 }
 
 /// Runs every stage, or what is left of them, and writes the reports.

@@ -43,9 +43,13 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let mut errors = Vec::new();
     for path in &args.specs {
         match load_study(path, &args.settings.set) {
-            Ok(loaded) => println!("{}: ok: {}", path.display(), summary(&loaded.study)),
+            Ok(loaded) => super::say(format_args!(
+                "{}: ok: {}",
+                path.display(),
+                summary(&loaded.study)
+            ))?,
             Err(error) => {
-                eprintln!("{}\n", error.render(colour_on_stderr()));
+                super::complain(format_args!("{}\n", error.render(colour_on_stderr())));
                 errors.push(error);
             }
         }

@@ -2,9 +2,9 @@
 
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 
 use super::Failure;
 use crate::record::export::{ExportError, Format, Table, export};
@@ -38,9 +38,11 @@ With `report: {redact: true}` in the spec, prompts and rollouts are left out.";
 /// Runs the subcommand.
 pub fn run(args: Args) -> Result<(), Failure> {
     let record = RunRecord::load(&args.run)?;
+    record.check_trials()?;
     let result = match &args.out {
         None => export(&record, args.table, args.format, io::stdout().lock()),
         Some(path) => {
+            refuse_inside(&args.run, path)?;
             let file = File::create(path).map_err(|e| RecordError::io("write", path, e))?;
             export(&record, args.table, args.format, file)
         }
@@ -59,4 +61,23 @@ pub fn run(args: Args) -> Result<(), Failure> {
             error.map_err(Failure::Failed)
         }
     }
+}
+
+/// A table must not replace a file of the record that it is read from.
+fn refuse_inside(run: &Path, out: &Path) -> Result<(), Failure> {
+    let folder = match out.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let (Ok(run), Ok(folder)) = (run.canonicalize(), folder.canonicalize()) else {
+        // Creating the file will say what is wrong.
+        return Ok(());
+    };
+    if folder.starts_with(&run) {
+        return Err(Failure::Rejected(anyhow!(
+            "{} lies in the run folder, whose files are evidence; choose another place for the table",
+            out.display()
+        )));
+    }
+    Ok(())
 }

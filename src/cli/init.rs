@@ -49,7 +49,10 @@ pub fn run(args: Args) -> Result<(), Failure> {
         schema: seen_from(&folder, &Path::new("schemas").join(FILE_NAME))?,
     });
     write_new(&args.path, &text)?;
-    println!("wrote {0}; next: reachspec check {0}", args.path.display());
+    super::say(format_args!(
+        "wrote {0}; next: reachspec check {0}",
+        args.path.display()
+    ))?;
     Ok(())
 }
 

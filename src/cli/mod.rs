@@ -11,6 +11,8 @@ pub mod report;
 pub mod run;
 pub mod schema;
 
+use std::io::{self, Write};
+
 use clap::{Parser, Subcommand};
 
 pub use failure::Failure;
@@ -63,4 +65,20 @@ impl Cli {
             Command::Inspect(args) => inspect::run(args),
         }
     }
+}
+
+/// Prints a line on standard output. A reader that has seen enough, as with `| head`, is no failure.
+fn say(line: impl std::fmt::Display) -> Result<(), Failure> {
+    match writeln!(io::stdout(), "{line}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            let error = anyhow::Error::new(error).context("cannot write to standard output");
+            Err(Failure::Failed(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Prints a line on standard error. Nobody is left to tell when that fails.
+pub fn complain(line: impl std::fmt::Display) {
+    let _ = writeln!(io::stderr(), "{line}");
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::Failure;
+use super::{Failure, say};
 use crate::spec;
 use crate::stages::plan::{Plan, plan};
 
@@ -36,19 +36,15 @@ pub fn run(args: Args) -> Result<(), Failure> {
     }
     let plan = plan(&loaded.study);
     if args.json {
-        println!(
-            "{}",
-            serde_json::to_string_pretty(&plan).expect("plans are plain data")
-        );
+        say(serde_json::to_string_pretty(&plan).expect("plans are plain data"))
     } else {
-        print(&plan);
+        say(text(&plan))
     }
-    Ok(())
 }
 
-fn print(plan: &Plan) {
-    println!("{} ({})", plan.study, &plan.study_sha256[..12]);
-    println!("\nneurons");
+fn text(plan: &Plan) -> String {
+    let mut lines = vec![format!("{} ({})", plan.study, &plan.study_sha256[..12])];
+    lines.push("\nneurons".into());
     for group in &plan.groups {
         let role = serde_json::to_value(group.role).expect("roles are plain data");
         let how = if group.screened {
@@ -56,28 +52,31 @@ fn print(plan: &Plan) {
         } else {
             "named by the spec"
         };
-        println!(
-            "  {:20} {:>6}  {}, {how}",
-            group.name,
-            group.neurons,
+        let (name, neurons) = (&group.name, group.neurons);
+        lines.push(format!(
+            "  {name:20} {neurons:>6}  {}, {how}",
             role.as_str().unwrap_or_default()
-        );
+        ));
     }
-    println!("\nbehaviors");
+    lines.push("\nbehaviors".into());
     for behavior in &plan.behaviors {
         let (prompts, longest) = (behavior.prompts, behavior.longest_prompt);
-        println!(
+        lines.push(format!(
             "  {:20} {prompts:>6}  prompts of at most {longest} tokens",
             behavior.name
-        );
+        ));
     }
-    println!("\nat most");
-    println!("  signed doses   {:>12}  per neuron", plan.doses);
-    println!("  screen steps   {:>12}  forward passes", plan.screen_steps);
-    println!("  rollouts       {:>12}", plan.trials);
-    println!("  tokens         {:>12}  generated", plan.tokens);
-    println!(
+    lines.push("\nat most".into());
+    lines.push(format!("  signed doses   {:>12}  per neuron", plan.doses));
+    lines.push(format!(
+        "  screen steps   {:>12}  forward passes",
+        plan.screen_steps
+    ));
+    lines.push(format!("  rollouts       {:>12}", plan.trials));
+    lines.push(format!("  tokens         {:>12}  generated", plan.tokens));
+    lines.push(format!(
         "  operations     {:>12.2e}  floating point, to generate and to score",
         plan.operations
-    );
+    ));
+    lines.join("\n")
 }

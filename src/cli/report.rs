@@ -37,12 +37,13 @@ A file such as report.md.jinja, style.css or html/windows.html.jinja in the temp
 /// Runs the subcommand.
 pub fn run(args: Args) -> Result<(), Failure> {
     let record = RunRecord::load(&args.run)?;
+    record.check_trials()?;
     let rendered = render_record(&record, args.templates.as_deref())
         .context("the report cannot be rendered")
         .map_err(Failure::Failed)?;
     let out = args.out.as_deref().unwrap_or(&args.run);
     for path in files::write(&rendered, args.format, &record.folder, out)? {
-        println!("{}", path.display());
+        super::say(path.display())?;
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use super::progress::{self, Events};
 use crate::model::Transformer;
 use crate::pipeline::{self, Options};
 use crate::record::manifest::Written;
+use crate::report::templates;
 use crate::spec;
 
 /// Run a study: screen, calibrate, predict and seal, sweep, judge, report.
@@ -33,7 +34,7 @@ pub struct Args {
     /// How progress is shown, on standard error.
     #[arg(long, value_enum, default_value = "human")]
     events: Events,
-    /// Delete what an earlier run left in the run folder, and start anew.
+    /// Start anew; what an earlier run left in the run folder is set aside there, in `superseded-N`.
     #[arg(long)]
     fresh: bool,
     /// Folder with templates that replace the built-in ones of the report.
@@ -49,6 +50,10 @@ Examples:
 
 /// Runs the subcommand.
 pub fn run(args: Args) -> Result<(), Failure> {
+    if let Some(folder) = args.templates.as_deref() {
+        // Now rather than after the sweep.
+        templates::environment(Some(folder)).map_err(|e| Failure::Rejected(e.into()))?;
+    }
     let mut loaded = spec::load_study(&args.spec, &args.overrides)?;
     if let Some(limit) = args.limit {
         loaded.study.limit_prompts(limit as usize);
@@ -72,8 +77,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let summary = pipeline::run(&loaded.study, &model, open, &options, &mut *listener)
         .map_err(Failure::from_run)?;
     drop(listener);
-    println!("{summary}");
-    Ok(())
+    super::say(summary)
 }
 
 /// Processors that this process may use.

@@ -35,6 +35,6 @@ pub fn run(args: Args) -> Result<(), Failure> {
         .and_then(|()| std::fs::write(&file, study_text()))
         .with_context(|| format!("cannot write {}", file.display()))
         .map_err(Failure::Failed)?;
-    eprintln!("wrote {}", file.display());
+    super::complain(format_args!("wrote {}", file.display()));
     Ok(())
 }

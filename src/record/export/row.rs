@@ -58,6 +58,14 @@ impl Serialize for Row {
     }
 }
 
+/// The system's own error, with its kind, where it is one.
+fn io_error(error: csv::Error) -> io::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        other => io::Error::other(format!("{other:?}")),
+    }
+}
+
 /// Where rows go.
 pub enum Sink<'a, W: Write> {
     /// JSON Lines.
@@ -98,11 +106,9 @@ impl<'a, W: Write> Sink<'a, W> {
                 if !std::mem::replace(begun, true) {
                     writer
                         .write_record(header(row, horizons))
-                        .map_err(io::Error::from)?;
+                        .map_err(io_error)?;
                 }
-                writer
-                    .write_record(cells(row, horizons))
-                    .map_err(io::Error::from)
+                writer.write_record(cells(row, horizons)).map_err(io_error)
             }
         }
     }

@@ -169,6 +169,20 @@ fn capitalised(text: &str) -> String {
     })
 }
 
+/// Why the headline predictor has no score.
+fn why_not_compared(input: &Input) -> String {
+    let headline = input.study.ceiling.headline;
+    let unfitted = (input.predictions.predictors.iter())
+        .any(|p| p.predictor == headline && p.parameter.is_none());
+    if unfitted {
+        return format!(
+            "The headline predictor, {}, could not be fitted: too few calibration branches collapsed within the dose grid.",
+            keyword(headline)
+        );
+    }
+    "No predicted collapse ceiling could be compared: no held-out branch with a prediction reached its ceiling within the dose grid.".into()
+}
+
 /// How well the ceilings were predicted, in a sentence or two.
 pub fn prediction_sentence(input: &Input) -> String {
     let scores = &input.verdicts.scoreboard.ceilings;
@@ -176,7 +190,7 @@ pub fn prediction_sentence(input: &Input) -> String {
         .iter()
         .find(|s| s.predictor == input.study.ceiling.headline);
     let Some((headline, estimate)) = headline.and_then(|s| Some((s, s.overall?))) else {
-        return "No predicted collapse ceiling could be compared: no held-out branch with a prediction reached its ceiling within the dose grid.".into();
+        return why_not_compared(input);
     };
     let confidence = input.study.thresholds.confidence;
     let mut sentence = format!(
