@@ -38,11 +38,14 @@ pub fn render_record(record: &RunRecord, templates: Option<&Path>) -> anyhow::Re
     Ok(rendered?)
 }
 
+/// A behaviour, and a neuron; none for the unsteered model.
+type Wanted = (String, Option<NeuronId>);
+
 /// Judged rollouts of a store, read neuron by neuron.
 struct StoredSamples<'a> {
     record: &'a RunRecord,
     horizon: Horizon,
-    read: RefCell<BTreeMap<(String, Option<NeuronId>), Vec<JudgedTrial>>>,
+    read: RefCell<BTreeMap<Wanted, Vec<JudgedTrial>>>,
 }
 
 impl<'a> StoredSamples<'a> {
