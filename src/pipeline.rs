@@ -127,7 +127,7 @@ fn check_evidence(manifest: &Manifest, folder: &RunFolder) -> Result<(), RecordE
     if store.check()? == evidence.trials {
         return Ok(());
     }
-    let problem = "the trials are not those that the run ended with; restore the file, or start anew with `--fresh`";
+    let problem = "the trials and judgements are not those that the run ended with; restore the file, or start anew with `--fresh`";
     Err(RecordError::integrity(&folder.trials(), problem))
 }
 

@@ -173,6 +173,23 @@ pub enum Selection {
     },
 }
 
+impl Selection {
+    /// How many neurons it chooses.
+    #[allow(clippy::len_without_is_empty, reason = "no selection is empty")]
+    pub fn len(&self) -> usize {
+        match self {
+            Selection::Fixed(neurons) => neurons.len(),
+            Selection::Screen {
+                top,
+                per_layer: true,
+                layers,
+                ..
+            } => top * layers.len(),
+            Selection::Screen { top, .. } => *top,
+        }
+    }
+}
+
 /// The dose grid.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Doses {

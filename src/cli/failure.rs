@@ -7,6 +7,7 @@ use anyhow::anyhow;
 
 use crate::pipeline::OpenError;
 use crate::record::{ErrorKind, RecordError};
+use crate::report::ReportError;
 use crate::spec::LoadError;
 
 /// A failure with its exit code. The table stands in `--help` and in the README.
@@ -65,6 +66,13 @@ impl From<RecordError> for Failure {
             ErrorKind::Failed => Failure::Failed(error),
             ErrorKind::Integrity => Failure::Integrity(error),
         }
+    }
+}
+
+impl From<ReportError> for Failure {
+    /// The user's templates cannot be used.
+    fn from(error: ReportError) -> Self {
+        Failure::Rejected(error.into())
     }
 }
 

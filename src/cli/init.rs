@@ -15,7 +15,7 @@ const SHIPPED_MODEL: &str = "specs/models/bilingual";
 
 /// Write a commented spec to start from
 ///
-/// The spec passes `check` as it is. Its model is the one given, or the small one that comes with reachspec.
+/// The spec passes `check` as it is. Its model is the one given; in the root of reachspec's repository, the small one that is shipped there.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -37,7 +37,10 @@ Examples:
 pub fn run(args: Args) -> Result<(), Failure> {
     let model = args.model.unwrap_or_else(|| SHIPPED_MODEL.into());
     if !model.join("config.json").is_file() {
-        let message = format!("there is no model in {}", model.display());
+        let message = format!(
+            "there is no model in {} (config.json is missing)",
+            model.display()
+        );
         let error = anyhow!("{message}; name its folder with `--model DIR`");
         return Err(Failure::Unusable(error));
     }

@@ -10,6 +10,7 @@ pub mod progress;
 pub mod report;
 pub mod run;
 pub mod schema;
+pub mod study;
 
 use std::io::{self, Write};
 

@@ -1,23 +1,15 @@
 //! `reachspec plan`.
 
-use std::path::PathBuf;
-
+use super::study::StudyArgs;
 use super::{Failure, say};
-use crate::spec;
 use crate::stages::plan::{Plan, plan};
 
 /// Say what a run would do, without reading weights or running anything.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// The study's spec file.
-    spec: PathBuf,
-    /// Override a key of the spec, as `key.path=value` (YAML); may be given several times.
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    overrides: Vec<String>,
-    /// Use at most this many prompts of each behaviour.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    limit: Option<u32>,
+    #[command(flatten)]
+    study: StudyArgs,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -30,11 +22,7 @@ Examples:
 
 /// Runs the subcommand.
 pub fn run(args: Args) -> Result<(), Failure> {
-    let mut loaded = spec::load_study(&args.spec, &args.overrides)?;
-    if let Some(limit) = args.limit {
-        loaded.study.limit_prompts(limit as usize);
-    }
-    let plan = plan(&loaded.study);
+    let plan = plan(&args.study.load()?.study);
     if args.json {
         say(serde_json::to_string_pretty(&plan).expect("plans are plain data"))
     } else {

@@ -8,6 +8,7 @@ use super::Failure;
 use crate::record::RunRecord;
 use crate::report::files::{self, Format};
 use crate::report::from_record::render_record;
+use crate::report::templates;
 
 /// Render the report of a finished run again; no model is needed
 #[derive(clap::Args)]
@@ -36,6 +37,7 @@ A file such as report.md.jinja, style.css or html/windows.html.jinja in the temp
 
 /// Runs the subcommand.
 pub fn run(args: Args) -> Result<(), Failure> {
+    templates::environment(args.templates.as_deref())?;
     let record = RunRecord::load(&args.run)?;
     record.check_trials()?;
     let rendered = render_record(&record, args.templates.as_deref())

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use super::Failure;
 use super::progress::{self, Events};
+use super::study::StudyArgs;
 use crate::model::Transformer;
 use crate::pipeline::{self, Options};
 use crate::record::manifest::Written;
 use crate::report::templates;
-use crate::spec;
 
 /// Run a study: screen, calibrate, predict and seal, sweep, judge, report.
 ///
@@ -17,17 +17,11 @@ use crate::spec;
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// The study's spec file.
-    spec: PathBuf,
+    #[command(flatten)]
+    study: StudyArgs,
     /// The run folder [default: runs/<name of the study>].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Override a key of the spec, as `key.path=value` (YAML); may be given several times.
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    overrides: Vec<String>,
-    /// Use at most this many prompts of each behaviour: for a quick look.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    limit: Option<u32>,
     /// Threads that make rollouts; their number does not change any result [default: all processors].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
@@ -50,14 +44,9 @@ Examples:
 
 /// Runs the subcommand.
 pub fn run(args: Args) -> Result<(), Failure> {
-    if let Some(folder) = args.templates.as_deref() {
-        // Now rather than after the sweep.
-        templates::environment(Some(folder)).map_err(|e| Failure::Rejected(e.into()))?;
-    }
-    let mut loaded = spec::load_study(&args.spec, &args.overrides)?;
-    if let Some(limit) = args.limit {
-        loaded.study.limit_prompts(limit as usize);
-    }
+    // Now rather than after the sweep.
+    templates::environment(args.templates.as_deref())?;
+    let loaded = args.study.load()?;
     let threads = args.threads.map_or_else(available_threads, usize::from);
     let out = (args.out).unwrap_or_else(|| PathBuf::from("runs").join(&loaded.study.name));
     let options = Options {
@@ -66,9 +55,9 @@ pub fn run(args: Args) -> Result<(), Failure> {
         templates: args.templates,
     };
     let written = Written {
-        spec_path: &args.spec,
+        spec_path: &args.study.spec,
         spec_text: &loaded.spec_text,
-        overrides: &args.overrides,
+        overrides: &args.study.settings.set,
     };
     let open = pipeline::open(&out, &loaded.study, &written, &options)?;
     let model =

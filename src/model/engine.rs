@@ -36,11 +36,6 @@ impl Transformer {
         })
     }
 
-    /// What is known of the model without its weights.
-    pub fn header(&self) -> &ModelHeader {
-        &self.header
-    }
-
     /// Runs cells to their end, on all threads, and calls `finished` on this one.
     fn run(
         &self,

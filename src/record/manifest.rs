@@ -14,7 +14,7 @@ use super::{canonical, clock};
 use crate::study::Study;
 
 /// Version of the run folder.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// What was run, on what, by what.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -224,6 +224,12 @@ impl Manifest {
             (run.predictions(), &evidence.predictions_sha256),
             (run.verdicts(), &evidence.verdicts_sha256),
         ] {
+            if !path.exists() {
+                return Err(RecordError::integrity(
+                    &path,
+                    "the file is gone since the run ended; restore it, or start anew with `--fresh`",
+                ));
+            }
             if file_sha256(&path)? != *recorded {
                 return Err(RecordError::integrity(
                     &path,
@@ -327,7 +333,7 @@ mod tests {
         let text = fs::read_to_string(run.manifest()).unwrap();
         fs::write(
             run.manifest(),
-            text.replace("\"format\": 1", "\"format\": 9"),
+            text.replace("\"format\": 2", "\"format\": 9"),
         )
         .unwrap();
         let error = Manifest::load(&run).unwrap_err();

@@ -81,7 +81,7 @@ impl RunRecord {
         }
         let then = evidence.trials.trials;
         let problem = format!(
-            "the trials were changed after the run ended: {then} then, {} now",
+            "the trials or their judgements were changed after the run ended: {then} trials then, {} now",
             now.trials
         );
         Err(RecordError::integrity(self.store.path(), problem))
@@ -206,7 +206,10 @@ mod tests {
             .check_trials()
             .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Integrity);
-        assert!(error.to_string().contains("6 then, 7 now"), "{error}");
+        assert!(
+            error.to_string().contains("6 trials then, 7 now"),
+            "{error}"
+        );
     }
 
     #[test]

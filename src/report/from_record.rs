@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::input::{Input, SampleRollout, SampleSource, TrialFacts};
+use super::input::{Input, SampleRollout, SampleSource};
 use super::{Rendered, ReportError, samples};
 use crate::record::RunRecord;
 use crate::record::store::{JudgedTrial, NeuronFilter};
@@ -26,11 +26,7 @@ pub fn render_record(record: &RunRecord, templates: Option<&Path>) -> anyhow::Re
         predictions: record.sealed.predictions(),
         judgements: &record.judgements,
         verdicts: &record.verdicts,
-        trials: TrialFacts {
-            planned: trials,
-            finished: trials,
-            failed: 0,
-        },
+        trials,
         samples: Vec::new(),
     };
     input.samples = samples::gather(&input, &StoredSamples::new(record));

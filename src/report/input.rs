@@ -25,21 +25,10 @@ pub struct Input<'a> {
     pub judgements: &'a Judgements,
     /// The answer.
     pub verdicts: &'a Verdicts,
-    /// How many trials there are.
-    pub trials: TrialFacts,
+    /// How many trials are in the record; a run that lacks one has no report.
+    pub trials: usize,
     /// Sample rollouts, as gathered by [`super::samples::gather`].
     pub samples: Vec<Sample>,
-}
-
-/// Counts of trials in the store.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct TrialFacts {
-    /// Trials that the study asks for.
-    pub planned: usize,
-    /// Trials with a result.
-    pub finished: usize,
-    /// Trials that ended in an error.
-    pub failed: usize,
 }
 
 /// One rollout to show.

@@ -32,7 +32,7 @@ use minijinja::context;
 use minijinja::value::{Serde, Value};
 
 pub use error::ReportError;
-pub use input::{Input, Sample, SampleKind, SampleRollout, SampleSource, TrialFacts};
+pub use input::{Input, Sample, SampleKind, SampleRollout, SampleSource};
 
 /// A rendered report.
 #[derive(Clone, Debug)]

@@ -109,7 +109,7 @@ pub enum Predictor {
     Constant,
     /// `m* = κ·√(1 − λ₁/Σλ)`, with `λ` the spectrum of the uncentred second moment of the residual stream at the neuron's layer.
     ParticipationRatio,
-    /// Median `m*` of the calibration neurons, measured on the generic prompts.
+    /// Median `m*` of the calibration neurons, steered on the calibration prompts (`calibration.steer_on`).
     Calibrated,
 }
 

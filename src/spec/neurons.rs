@@ -24,7 +24,7 @@ pub struct NeuronGroupSpec {
     /// The best-scoring neurons of a screen, without those named elsewhere in the spec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub screen: Option<ScreenSpec>,
-    /// Names of the behaviours that the group is measured on; all when absent. Calibration neurons are measured on the generic prompts instead.
+    /// Names of the behaviours that the group is measured on; all when absent. Calibration neurons are steered on the calibration prompts (`calibration.steer_on`) instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1))]
     pub behaviors: Option<Vec<String>>,
@@ -36,7 +36,7 @@ pub struct NeuronGroupSpec {
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// Measured on the generic prompts to fit the predictors; never scored.
+    /// Steered on the calibration prompts (`calibration.steer_on`) to fit the predictors; never scored.
     Calibration,
     /// Predicted and sealed first, then measured and scored.
     HeldOut,

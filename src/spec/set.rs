@@ -40,7 +40,13 @@ impl Setting {
             return Err(refuse(format!("the path {} has an empty key", quote(path))));
         }
         let value_start = path.len() + 1;
-        let value = parse_value(written).map_err(|reason| refuse(reason.message))?;
+        let value = parse_value(written).map_err(|reason| {
+            refuse(format!(
+                "the value of {}: {}",
+                quote(path.trim()),
+                reason.message
+            ))
+        })?;
         Ok(Self {
             source,
             keys,

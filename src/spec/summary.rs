@@ -41,13 +41,8 @@ pub fn size(study: &Study) -> Size {
                         .flat_map(|n| sets.iter().map(|set| (*n, *set))),
                 );
             }
-            Selection::Screen {
-                top,
-                per_layer,
-                layers,
-                ..
-            } => {
-                let chosen = if *per_layer { top * layers.len() } else { *top };
+            Selection::Screen { .. } => {
+                let chosen = group.selection.len();
                 screened += chosen;
                 let prompts: usize = sets.iter().map(|set| study.prompts[*set].len()).sum();
                 steered += chosen * prompts * doses;

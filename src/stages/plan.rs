@@ -64,16 +64,7 @@ pub fn plan(study: &Study) -> Plan {
             .map(|group| PlannedGroup {
                 name: group.name.clone(),
                 role: group.role,
-                neurons: match &group.selection {
-                    Selection::Fixed(neurons) => neurons.len(),
-                    Selection::Screen {
-                        top,
-                        per_layer: true,
-                        layers,
-                        ..
-                    } => top * layers.len(),
-                    Selection::Screen { top, .. } => *top,
-                },
+                neurons: group.selection.len(),
                 screened: matches!(group.selection, Selection::Screen { .. }),
             })
             .collect(),

@@ -25,12 +25,12 @@ pub(super) const COLUMNS: &str = "prompts.tokens, settings.json, trials.seed, tr
 pub(super) const JOINS: &str = "JOIN trials ON trials.id = trial \
      JOIN prompts ON prompts.id = trials.prompt JOIN settings ON settings.id = trials.setting";
 
-/// Fingerprint of all trials of a store: the same for the same trials, in whatever order they were recorded.
+/// Fingerprint of all trials of a store, with their judgements: the same for the same ones, in whatever order they were recorded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreDigest {
     /// Number of trials.
     pub trials: usize,
-    /// SHA-256 over the trials in the order of their keys, lower-case hex.
+    /// SHA-256 over the trials in the order of their keys, then over the judgements; lower-case hex.
     pub sha256: String,
 }
 
@@ -140,6 +140,7 @@ impl TrialStore {
             trials += 1;
             Ok::<(), RecordError>(())
         })?;
+        self.add_judgements(&mut sha256)?;
         if trials != self.count()? {
             return Err(self.integrity("some keys have lost their trials: the file was changed"));
         }
@@ -147,6 +148,36 @@ impl TrialStore {
             trials,
             sha256: canonical::hex(&sha256.finalize()),
         })
+    }
+
+    /// Adds every judgement to a digest, in an order that does not depend on how the rows were inserted.
+    fn add_judgements(&self, sha256: &mut Sha256) -> Result<(), RecordError> {
+        let error = |e| self.error("read its judgements", e);
+        let mut judgements = self
+            .connection
+            .prepare(
+                "SELECT behavior.name, prompt.name, key, outcomes.json, mean_nll FROM judgements
+                 LEFT JOIN names AS behavior ON behavior.id = behavior
+                 LEFT JOIN names AS prompt ON prompt.id = prompt_id
+                 LEFT JOIN keys USING (trial)
+                 LEFT JOIN outcomes ON outcomes.id = outcome
+                 ORDER BY behavior.name, prompt.name, key",
+            )
+            .map_err(error)?;
+        let mut rows = judgements.query([]).map_err(error)?;
+        while let Some(row) = rows.next().map_err(error)? {
+            for column in 0..5 {
+                let value = row.get_ref(column).map_err(error)?;
+                let bytes = value.as_bytes_or_null().map_err(|_| {
+                    self.integrity("a judgement cannot be read: the file was changed")
+                })?;
+                // A length before each value: no two different rows give the same bytes.
+                let bytes = bytes.unwrap_or_default();
+                sha256.update((bytes.len() as u64).to_le_bytes());
+                sha256.update(bytes);
+            }
+        }
+        Ok(())
     }
 
     fn check_file(&self) -> Result<(), RecordError> {

@@ -198,14 +198,6 @@ fn cautions(input: &Input) -> Vec<String> {
             counted(input.seal.trials_before, "steered trial")
         ));
     }
-    let trials = input.trials;
-    let missing = trials.planned.saturating_sub(trials.finished);
-    if missing > 0 {
-        cautions.push(format!(
-            "Incomplete: {} of {} planned trials have no result.",
-            missing, trials.planned
-        ));
-    }
     for baseline in &input.judgements.baselines {
         cautions.extend(baseline_cautions(input, baseline));
     }

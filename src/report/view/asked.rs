@@ -132,7 +132,7 @@ pub fn asked(input: &Input) -> Asked {
         doses: doses(input),
         positions: positions(input),
         rollout: rollout(input),
-        trials: trials(input),
+        trials: format!("{} in the record", thousands(input.trials)),
     }
 }
 
@@ -246,19 +246,6 @@ fn rollout(input: &Input) -> String {
         } else {
             "runs past end-of-text"
         }
-    )
-}
-
-fn trials(input: &Input) -> String {
-    let trials = input.trials;
-    let failed = match trials.failed {
-        0 => "none failed".into(),
-        n => format!("{} failed", thousands(n)),
-    };
-    format!(
-        "{} of {} finished, {failed}",
-        thousands(trials.finished),
-        thousands(trials.planned)
     )
 }
 

@@ -7,40 +7,12 @@ use crate::stages::verdict::Window;
 /// Sentences; empty when nothing was left out.
 pub fn build(input: &Input) -> Vec<String> {
     let mut sentences = Vec::new();
-    sentences.extend(trials(input));
     sentences.extend(censored(input));
     sentences.extend(unfitted(input));
     sentences.extend(calibration(input));
     sentences.extend(ceilings(input));
     sentences.extend(forecasts(input));
     sentences
-}
-
-fn trials(input: &Input) -> Vec<String> {
-    let trials = input.trials;
-    let missing = trials
-        .planned
-        .saturating_sub(trials.finished + trials.failed);
-    let mut sentences = Vec::new();
-    if trials.failed > 0 {
-        sentences.push(format!(
-            "{} failed and {} in no figure.",
-            counted(trials.failed, "trial"),
-            stand(trials.failed)
-        ));
-    }
-    if missing > 0 {
-        sentences.push(format!(
-            "{} of {} planned trials were not run.",
-            thousands(missing),
-            thousands(trials.planned)
-        ));
-    }
-    sentences
-}
-
-fn stand(count: usize) -> &'static str {
-    if count == 1 { "stands" } else { "stand" }
 }
 
 fn censored(input: &Input) -> Option<String> {

@@ -14,7 +14,7 @@ pub struct Context<'a> {
     pub written: &'a Written,
     /// The model.
     pub target: &'a dyn SpecTarget,
-    /// Names of prompt sets that lack prompts because these have problems of their own.
+    /// Names of prompt sets that lack prompts because these, or their file, have problems of their own.
     pub incomplete: BTreeSet<String>,
     problems: Vec<Problem>,
 }

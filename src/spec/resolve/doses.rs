@@ -4,7 +4,7 @@ use super::context::Context;
 use crate::spec::doses::{Apply, DoseRange, DosesSpec};
 use crate::spec::path::SpecPath;
 use crate::study::{Doses, Rollout};
-use crate::units::Horizon;
+use crate::units::{Horizon, Sign};
 
 /// Most magnitudes of a grid.
 const MAGNITUDES: usize = 10_000;
@@ -86,9 +86,11 @@ pub fn doses(context: &mut Context<'_>, rollout: Option<&Rollout>) -> Option<Dos
         _ => return None,
     };
     check_magnitudes(context, &path, &magnitudes, spec.grid.is_some())?;
-    let mut signs = spec.signs.clone();
-    signs.sort();
-    signs.dedup();
+    let signs = signs(
+        context,
+        &SpecPath::root().key("doses").key("signs"),
+        &spec.signs,
+    )?;
     Some(Doses {
         unit: spec.unit,
         magnitudes,
@@ -96,6 +98,24 @@ pub fn doses(context: &mut Context<'_>, rollout: Option<&Rollout>) -> Option<Dos
         apply: spec.apply,
         window: spec.window,
     })
+}
+
+/// The signs in order, each written once.
+fn signs(context: &mut Context<'_>, path: &SpecPath, written: &[Sign]) -> Option<Vec<Sign>> {
+    let mut signs: Vec<Sign> = Vec::new();
+    for (index, sign) in written.iter().enumerate() {
+        if signs.contains(sign) {
+            context.reject(
+                &path.item(index),
+                "this sign is written twice",
+                "leave one of them out",
+            );
+            return None;
+        }
+        signs.push(*sign);
+    }
+    signs.sort();
+    Some(signs)
 }
 
 fn window(context: &mut Context<'_>, path: &SpecPath, spec: &DosesSpec, rollout: Option<&Rollout>) {
@@ -208,6 +228,11 @@ fn check_magnitudes(
             Some((
                 format!("the magnitude {magnitude:e} does not fit single precision"),
                 "choose one between 1e-30 and 1e30",
+            ))
+        } else if single == before as f32 && magnitude > before {
+            Some((
+                format!("the magnitudes {before} and {magnitude} are the same in single precision"),
+                "leave one of them out",
             ))
         } else if magnitude <= before {
             Some((

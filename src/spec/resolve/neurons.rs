@@ -191,7 +191,7 @@ fn behaviors(context: &mut Context<'_>, path: &SpecPath, spec: &NeuronGroupSpec)
         if spec.behaviors.is_some() {
             context.reject(
                 &path,
-                "calibration neurons are measured on the generic prompts, not on behaviors",
+                "calibration neurons are steered on the calibration prompts, not on behaviors",
                 "remove `behaviors`",
             );
         }
