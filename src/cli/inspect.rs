@@ -8,7 +8,9 @@ use anyhow::Context;
 use serde::Serialize;
 
 use super::Failure;
-use crate::model::checkpoint::{Checkpoint, dtype_name, expected_tensors};
+use crate::model::checkpoint::{Checkpoint, dtype_name};
+use crate::model::families;
+use crate::model::tensors::Order;
 use crate::model::{ModelError, ModelHeader};
 
 /// Describe a model: what reachspec sees in its folder, and what a study on it costs in memory
@@ -59,7 +61,7 @@ struct Card {
     tokens: usize,
     end_of_text: Vec<EndOfText>,
     chat_template: ChatTemplate,
-    hook_site: &'static str,
+    hook_site: String,
     norm_placement: &'static str,
     memory: Memory,
     write_norms: Option<Vec<WriteNorms>>,
@@ -108,27 +110,23 @@ impl Card {
     fn of(folder: &Path, quick: bool) -> Result<Self, ModelError> {
         let header = ModelHeader::read(folder)?;
         let checkpoint = Checkpoint::open(folder)?;
-        let config = &header.config;
-        let expected = expected_tensors(config);
-        let sizes = expected
-            .iter()
-            .map(|(_, dims)| dims.iter().product::<usize>());
-        let parameters = sizes.sum();
-        let mut stored_as: Vec<String> = expected
-            .iter()
-            .filter_map(|(name, _)| Some(dtype_name(checkpoint.stored(name)?.dtype)))
+        let family = header.family.as_ref();
+        let (sizes, anatomy) = (family.sizes(), family.anatomy());
+        let parameters = header.shape.parameters;
+        let mut stored_as: Vec<String> = (families::expected(family)?.iter())
+            .filter_map(|tensor| Some(dtype_name(checkpoint.stored(&tensor.name)?.dtype)))
             .collect();
         stored_as.sort();
         stored_as.dedup();
         let text = |id| header.codec.token_text(id).unwrap_or_default();
         let end_of_text = header.end_of_text.iter();
-        let cache = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim;
+        let cache = 2 * sizes.layers * sizes.kv_width();
         Ok(Self {
             name: folder_name(folder),
             attention: Attention {
-                query_heads: config.num_attention_heads,
-                key_value_heads: config.num_key_value_heads,
-                head_width: config.head_dim,
+                query_heads: sizes.heads.query,
+                key_value_heads: sizes.heads.kv,
+                head_width: sizes.heads.dim,
             },
             parameters,
             stored_as,
@@ -141,8 +139,8 @@ impl Card {
                 Ok(true) => ChatTemplate::Usable,
                 Err(problem) => ChatTemplate::Unusable(problem.to_owned()),
             },
-            hook_site: "input of model.layers.N.mlp.down_proj",
-            norm_placement: "before attention and before the feed-forward; none between the down projection and the residual stream",
+            hook_site: format!("input of {}", anatomy.down_projection),
+            norm_placement: anatomy.norms,
             memory: Memory {
                 weights_bytes: parameters * size_of::<f32>(),
                 cache_bytes_per_token: cache * size_of::<f32>(),
@@ -251,17 +249,40 @@ impl Card {
     }
 }
 
-/// Column norms of every down projection, `[d_model × d_ff]`.
+/// Lengths of the write directions of every layer.
 fn write_norms(
     header: &ModelHeader,
     checkpoint: &Checkpoint,
 ) -> Result<Vec<WriteNorms>, ModelError> {
     let (width, inner) = (header.shape.d_model, header.shape.d_ff);
+    let anatomy = header.family.anatomy();
     (0..header.shape.layers)
         .map(|layer| {
-            let name = format!("model.layers.{layer}.mlp.down_proj.weight");
-            let down = checkpoint.tensor(&name, &[width, inner])?;
-            let mut norms = down.sqr()?.sum(0)?.sqrt()?.to_vec1::<f32>()?;
+            let name = anatomy
+                .down_projection
+                .replace(".N.", &format!(".{layer}."))
+                + ".weight";
+            let mut squares = vec![0.0_f64; inner];
+            let square = |value: f32| f64::from(value) * f64::from(value);
+            match anatomy.order {
+                Order::OutputMajor => {
+                    for row in checkpoint
+                        .values(&name, &[width, inner])?
+                        .chunks_exact(inner)
+                    {
+                        row.iter()
+                            .zip(&mut squares)
+                            .for_each(|(v, sum)| *sum += square(*v));
+                    }
+                }
+                Order::InputMajor => {
+                    let values = checkpoint.values(&name, &[inner, width])?;
+                    for (direction, sum) in values.chunks_exact(width).zip(&mut squares) {
+                        *sum = direction.iter().copied().map(square).sum();
+                    }
+                }
+            }
+            let mut norms: Vec<f32> = squares.iter().map(|sum| sum.sqrt() as f32).collect();
             norms.sort_by(f32::total_cmp);
             // A layer has at least one neuron: the configuration is checked.
             let (low, high) = (norms[(inner - 1) / 2], norms[inner / 2]);

@@ -15,7 +15,8 @@ use safetensors::tensor::Metadata;
 use serde::Deserialize;
 
 use super::ModelError;
-use super::config::LlamaConfig;
+use super::families::{self, Family};
+use super::tensors::Expected;
 
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
@@ -87,17 +88,16 @@ impl Checkpoint {
         self.tensors.keys().map(String::as_str)
     }
 
-    /// What is stored under a name. Tied embeddings may be stored under either of their two names.
+    /// What is stored under a name, or under the other name that checkpoints of its family use for it.
     pub fn stored(&self, name: &str) -> Option<&Stored> {
-        let other = (name == EMBEDDING).then_some(UNEMBEDDING);
-        self.tensors.get(name).or_else(|| self.tensors.get(other?))
+        (self.tensors.get(name)).or_else(|| self.tensors.get(&other_name(name)?))
     }
 
-    /// Reads a tensor as contiguous `f32` on the CPU, from stored `f32`, `f16` or `bf16`.
+    /// Reads a tensor's values as `f32`, row-major, from stored `f32`, `f16` or `bf16`.
     ///
     /// # Errors
     /// No such tensor, another shape than `dims`, another number type, or a value that is not finite.
-    pub fn tensor(&self, name: &str, dims: &[usize]) -> Result<Tensor, ModelError> {
+    pub fn values(&self, name: &str, dims: &[usize]) -> Result<Vec<f32>, ModelError> {
         let stored = self
             .stored(name)
             .ok_or_else(|| self.problem(format!("tensor `{name}` is missing")))?;
@@ -114,33 +114,41 @@ impl Checkpoint {
                 ),
             });
         }
-        Ok(Tensor::from_vec(values, dims, &Device::Cpu)?)
+        Ok(values)
     }
 
     /// Checks names, shapes and number types of all tensors against what is expected, without reading a weight, and lists everything
     /// that does not fit. Tensors for which `ignored` says yes may be stored or not.
     pub fn check(
         &self,
-        expected: &[(String, Vec<usize>)],
+        expected: &[Expected],
         ignored: impl Fn(&str) -> bool,
     ) -> Result<(), ModelError> {
+        let named: BTreeSet<&str> = expected.iter().map(|e| e.name.as_str()).collect();
         let mut problems = Vec::new();
         let mut missing = Vec::new();
-        for (name, dims) in expected {
-            match self.stored(name) {
-                None => missing.push(name.as_str()),
-                Some(stored) => {
-                    if stored.shape != *dims {
-                        problems.push(misshapen(name, dims, stored));
-                    }
-                    problems.extend(float(name, stored.dtype).err());
-                }
+        let mut known = BTreeSet::new();
+        for Expected { name, dims } in expected {
+            // Another name stands for this tensor only where it does not stand for one of its own.
+            let other = other_name(name).filter(|other| !named.contains(other.as_str()));
+            let found = [Some(name.clone()), other].into_iter().flatten();
+            let Some(found) = found
+                .into_iter()
+                .find(|name| self.tensors.contains_key(name))
+            else {
+                missing.push(name.as_str());
+                continue;
+            };
+            let stored = &self.tensors[&found];
+            if stored.shape != *dims {
+                problems.push(misshapen(name, dims, stored));
             }
+            problems.extend(float(name, stored.dtype).err());
+            known.insert(found);
         }
-        let known: BTreeSet<&str> = expected.iter().map(|(name, _)| name.as_str()).collect();
         let unexpected: Vec<&str> = self
             .names()
-            .filter(|name| !known.contains(name) && !ignored(name))
+            .filter(|name| !known.contains(*name) && !ignored(name))
             .collect();
         let left_out = problems.len().saturating_sub(NAMED);
         problems.truncate(NAMED);
@@ -160,25 +168,16 @@ impl Checkpoint {
         }
     }
 
-    /// [`Checkpoint::check`] against a Llama configuration. Stored rotary frequencies are ignored, as they are computed; so is a stored
-    /// unembedding when the configuration ties it to the embedding, as transformers does.
-    pub fn check_llama(&self, config: &LlamaConfig) -> Result<(), ModelError> {
-        let stored = self.tensors.len();
-        if config.num_hidden_layers > stored {
+    /// [`Checkpoint::check`] against what a family builds from it.
+    pub fn check_family(&self, family: &dyn Family) -> Result<(), ModelError> {
+        let (stored, layers) = (self.tensors.len(), family.sizes().layers);
+        if layers > stored {
             // Before the list of what is expected grows as long as a damaged configuration says.
             return Err(self.problem(format!(
-                "the weights do not fit config.json: {stored} tensors cannot be {} layers",
-                config.num_hidden_layers
+                "the weights do not fit config.json: {stored} tensors cannot be {layers} layers"
             )));
         }
-        self.check(&expected_tensors(config), |name| {
-            name.ends_with("rotary_emb.inv_freq")
-                || (config.tie_word_embeddings && name == UNEMBEDDING)
-        })?;
-        if !config.tie_word_embeddings && !self.tensors.contains_key(EMBEDDING) {
-            return Err(self.problem(format!("tensor `{EMBEDDING}` is missing")));
-        }
-        Ok(())
+        self.check(&families::expected(family)?, |name| family.ignores(name))
     }
 
     /// Adds the tensors of one file.
@@ -258,41 +257,14 @@ impl Checkpoint {
     }
 }
 
-/// Names and shapes of a Llama model's tensors, in transformers' names. `[out, in]` for projections; `lm_head.weight` only when untied.
-pub fn expected_tensors(config: &LlamaConfig) -> Vec<(String, Vec<usize>)> {
-    let width = config.hidden_size;
-    let inner = config.intermediate_size;
-    let queries = config.num_attention_heads * config.head_dim;
-    let keys = config.num_key_value_heads * config.head_dim;
-    let mut tensors = vec![(EMBEDDING.to_owned(), vec![config.vocab_size, width])];
-    for layer in 0..config.num_hidden_layers {
-        let mut add = |name: &str, dims: &[usize]| {
-            tensors.push((format!("model.layers.{layer}.{name}"), dims.to_vec()));
-        };
-        add("input_layernorm.weight", &[width]);
-        add("post_attention_layernorm.weight", &[width]);
-        // transformers, modeling_llama.py, LlamaAttention: `attention_bias` also puts a bias on the output projection.
-        let projections = [
-            ("self_attn.q_proj", queries, width, config.attention_bias),
-            ("self_attn.k_proj", keys, width, config.attention_bias),
-            ("self_attn.v_proj", keys, width, config.attention_bias),
-            ("self_attn.o_proj", width, queries, config.attention_bias),
-            ("mlp.gate_proj", inner, width, config.mlp_bias),
-            ("mlp.up_proj", inner, width, config.mlp_bias),
-            ("mlp.down_proj", width, inner, config.mlp_bias),
-        ];
-        for (name, outputs, inputs, biased) in projections {
-            add(&format!("{name}.weight"), &[outputs, inputs]);
-            if biased {
-                add(&format!("{name}.bias"), &[outputs]);
-            }
-        }
+/// The other name under which checkpoints hold a tensor: tied embeddings lie under either of two names, GPT-2's tensors with or
+/// without a prefix, GPT-NeoX's unembedding under an old or a new name.
+fn other_name(name: &str) -> Option<String> {
+    match name {
+        EMBEDDING => Some(UNEMBEDDING.to_owned()),
+        "embed_out.weight" => Some(UNEMBEDDING.to_owned()),
+        _ => name.strip_prefix("transformer.").map(str::to_owned),
     }
-    tensors.push(("model.norm.weight".into(), vec![width]));
-    if !config.tie_word_embeddings {
-        tensors.push((UNEMBEDDING.into(), vec![config.vocab_size, width]));
-    }
-    tensors
 }
 
 /// Name of a number type, as papers and configurations write it: `f32`, `bf16`.

@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
 use std::thread;
 
 use super::checkpoint::Checkpoint;
+use super::decoder::Decoder;
 use super::kv_cache::{KvCache, Prefix};
 use super::lane::{Lane, Task};
-use super::llama::{Hook, Llama, Row};
+use super::parts::{Hook, Row};
+use super::tensors::Tensors;
 use super::{
     Cell, LanguageModel, ModelError, ModelHeader, Observed, Probe, Rollout, Sequence, Shape,
 };
@@ -20,7 +22,7 @@ const BATCH_ROWS: usize = 256;
 /// A language model with its weights in memory.
 pub struct Transformer {
     header: ModelHeader,
-    llama: Llama,
+    decoder: Decoder,
     threads: usize,
 }
 
@@ -28,10 +30,10 @@ impl Transformer {
     /// Reads the weights. Rollouts will be made by `threads` threads; their number does not influence any result.
     pub fn load(header: ModelHeader, threads: usize) -> Result<Self, ModelError> {
         let checkpoint = Checkpoint::open(&header.folder)?;
-        let llama = Llama::load(&header.config, &checkpoint)?;
+        let decoder = header.family.build(&mut Tensors::of(&checkpoint))?;
         Ok(Self {
             header,
-            llama,
+            decoder,
             threads: threads.max(1),
         })
     }
@@ -43,7 +45,7 @@ impl Transformer {
         task: Task,
         finished: &mut dyn FnMut(usize, Outcome) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        let work = Work::new(&self.llama, &self.header.end_of_text, cells, task)?;
+        let work = Work::new(&self.decoder, &self.header.end_of_text, cells, task)?;
         let threads = self.threads.min(cells.len().div_ceil(4)).max(1);
         thread::scope(|scope| {
             let (results, received) = mpsc::channel();
@@ -87,11 +89,11 @@ impl LanguageModel for Transformer {
     }
 
     fn write_direction(&self, neuron: NeuronId) -> Vec<f32> {
-        self.llama.write_direction(neuron).to_vec()
+        self.decoder.write_direction(neuron).to_vec()
     }
 
     fn readout_direction(&self, token: TokenId) -> Vec<f32> {
-        self.llama.readout_direction(token)
+        self.decoder.readout_direction(token)
     }
 
     fn decode(&self, tokens: &[TokenId]) -> String {
@@ -105,7 +107,7 @@ impl LanguageModel for Transformer {
         visit: &mut dyn FnMut(usize, Observed),
     ) -> Result<(), ModelError> {
         for (i, sequence) in sequences.iter().enumerate() {
-            visit(i, observe_one(&self.llama, sequence, probe)?);
+            visit(i, observe_one(&self.decoder, sequence, probe)?);
         }
         Ok(())
     }
@@ -140,7 +142,7 @@ impl LanguageModel for Transformer {
 /// What all lanes share: the cells that wait, and the prompts' prefixes.
 pub struct Work<'a> {
     /// The model.
-    pub llama: &'a Llama,
+    pub decoder: &'a Decoder,
     /// Its end-of-text tokens.
     pub end_of_text: &'a [TokenId],
     /// What is done with each cell.
@@ -157,19 +159,19 @@ pub struct Work<'a> {
 
 impl<'a> Work<'a> {
     fn new(
-        llama: &'a Llama,
+        decoder: &'a Decoder,
         end_of_text: &'a [TokenId],
         cells: &'a [Cell<'a>],
         task: Task,
     ) -> Result<Self, ModelError> {
         for cell in cells {
-            check(llama, cell)?;
+            check(decoder, cell)?;
         }
         let mut order: Vec<usize> = (0..cells.len()).collect();
         order.sort_by_key(|&i| (cells[i].prompt, i));
         let own = |cell: &Cell<'_>| cell.prompt.len() - cell.shared_len() + cell.horizon;
         Ok(Self {
-            llama,
+            decoder,
             end_of_text,
             task,
             capacity: cells.iter().map(own).max().unwrap_or(1),
@@ -206,7 +208,7 @@ impl<'a> Work<'a> {
             return prefix;
         }
         // Outside the lock: two lanes may compute the same prefix, with the same bits.
-        let prefix = Arc::new(compute_prefix(self.llama, tokens));
+        let prefix = Arc::new(compute_prefix(self.decoder, tokens));
         lock().insert(tokens, Arc::downgrade(&prefix));
         prefix
     }
@@ -214,12 +216,8 @@ impl<'a> Work<'a> {
     fn slots_per_lane(&self, threads: usize) -> usize {
         /// Memory for the slots of one lane.
         const LANE_BYTES: usize = 256 << 20;
-        let c = self.llama.config();
-        let slot = KvCache::bytes_per_slot(
-            c.num_hidden_layers,
-            c.num_key_value_heads * c.head_dim,
-            self.capacity,
-        );
+        let sizes = &self.decoder.sizes;
+        let slot = KvCache::bytes_per_slot(sizes.layers, sizes.kv_width(), self.capacity);
         (LANE_BYTES / slot.max(1))
             .clamp(8, BATCH_ROWS)
             .min(self.cells.len().div_ceil(threads))
@@ -227,8 +225,8 @@ impl<'a> Work<'a> {
     }
 }
 
-fn check(llama: &Llama, cell: &Cell<'_>) -> Result<(), ModelError> {
-    let c = llama.config();
+fn check(decoder: &Decoder, cell: &Cell<'_>) -> Result<(), ModelError> {
+    let sizes = &decoder.sizes;
     let refuse = |why: String| ModelError::NotApplied {
         steering: format!("a rollout of {} tokens", cell.horizon),
         why,
@@ -236,8 +234,8 @@ fn check(llama: &Llama, cell: &Cell<'_>) -> Result<(), ModelError> {
     if cell.prompt.is_empty() {
         return Err(refuse("its prompt is empty".into()));
     }
-    if cell.prompt.len() + cell.horizon > c.max_position_embeddings + 1 {
-        let (prompt, context) = (cell.prompt.len(), c.max_position_embeddings);
+    if cell.prompt.len() + cell.horizon > sizes.context + 1 {
+        let (prompt, context) = (cell.prompt.len(), sizes.context);
         return Err(refuse(format!(
             "its prompt of {prompt} tokens leaves no room in the context of {context}"
         )));
@@ -245,24 +243,21 @@ fn check(llama: &Llama, cell: &Cell<'_>) -> Result<(), ModelError> {
     if let Some(token) = cell
         .prompt
         .iter()
-        .find(|&&token| token as usize >= c.vocab_size)
+        .find(|&&token| token as usize >= sizes.vocab)
     {
         return Err(refuse(format!(
             "token {token} is not in the vocabulary of {}",
-            c.vocab_size
+            sizes.vocab
         )));
     }
     if let Some(steering) = cell.steering {
         let NeuronId { layer, index } = steering.neuron;
-        if layer >= c.num_hidden_layers
-            || index >= c.intermediate_size
-            || !steering.dose.0.is_finite()
-        {
+        if layer >= sizes.layers || index >= sizes.d_ff || !steering.dose.0.is_finite() {
             return Err(ModelError::NotApplied {
                 steering: format!("dose {} on {}", steering.dose.0, steering.neuron),
                 why: format!(
                     "the model has {} layers of {} neurons, and doses are finite",
-                    c.num_hidden_layers, c.intermediate_size
+                    sizes.layers, sizes.d_ff
                 ),
             });
         }
@@ -285,40 +280,35 @@ fn rows_of(tokens: &[TokenId]) -> Vec<Row> {
         .collect()
 }
 
-fn one_slot(llama: &Llama, capacity: usize) -> KvCache {
-    let c = llama.config();
-    KvCache::new(
-        c.num_hidden_layers,
-        c.num_key_value_heads * c.head_dim,
-        1,
-        capacity,
-    )
+fn one_slot(decoder: &Decoder, capacity: usize) -> KvCache {
+    let sizes = &decoder.sizes;
+    KvCache::new(sizes.layers, sizes.kv_width(), 1, capacity)
 }
 
-fn compute_prefix(llama: &Llama, tokens: &[TokenId]) -> Prefix {
-    let mut cache = one_slot(llama, tokens.len());
+fn compute_prefix(decoder: &Decoder, tokens: &[TokenId]) -> Prefix {
+    let mut cache = one_slot(decoder, tokens.len());
     for rows in rows_of(tokens).chunks(BATCH_ROWS) {
-        llama.forward(rows, &mut cache, &mut NoHook);
+        decoder.forward(rows, &mut cache, &mut NoHook);
     }
     cache.to_prefix(0, tokens.len())
 }
 
 fn observe_one(
-    llama: &Llama,
+    decoder: &Decoder,
     sequence: &Sequence<'_>,
     probe: Probe,
 ) -> Result<Observed, ModelError> {
-    let c = llama.config();
-    let mut cache = one_slot(llama, sequence.tokens.len());
-    let mut observer = Observer::new(llama, probe);
+    let sizes = &decoder.sizes;
+    let mut cache = one_slot(decoder, sequence.tokens.len());
+    let mut observer = Observer::new(decoder, probe);
     for rows in rows_of(sequence.tokens).chunks(BATCH_ROWS) {
         observer.skip = sequence
             .from
             .saturating_sub(rows[0].position)
             .min(rows.len());
-        let hidden = llama.forward(rows, &mut cache, &mut observer);
+        let hidden = decoder.forward(rows, &mut cache, &mut observer);
         if probe.logits {
-            let logits = llama.logits(&hidden[observer.skip * c.hidden_size..]);
+            let logits = decoder.logits(&hidden[observer.skip * sizes.d_model..]);
             observer.seen.logits.extend_from_slice(&logits);
         }
     }
@@ -346,19 +336,19 @@ struct Observer {
 }
 
 impl Observer {
-    fn new(llama: &Llama, probe: Probe) -> Self {
-        let c = llama.config();
+    fn new(decoder: &Decoder, probe: Probe) -> Self {
+        let sizes = &decoder.sizes;
         let layers = |wanted: bool| {
             if wanted {
-                vec![Vec::new(); c.num_hidden_layers]
+                vec![Vec::new(); sizes.layers]
             } else {
                 Vec::new()
             }
         };
         Self {
             probe,
-            d_model: c.hidden_size,
-            d_ff: c.intermediate_size,
+            d_model: sizes.d_model,
+            d_ff: sizes.d_ff,
             skip: 0,
             seen: Observed {
                 residuals: layers(probe.residuals),

@@ -9,7 +9,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::checkpoint::Checkpoint;
-use super::config::{LlamaConfig, token_ids};
+use super::families::{self, Family};
+use super::keys::Keys;
 use super::tokenizer::TextCodec;
 use super::{ModelError, Shape};
 use crate::record::canonical::hex;
@@ -30,7 +31,7 @@ pub struct ModelHeader {
     /// The folder.
     pub folder: PathBuf,
     /// The configuration.
-    pub config: LlamaConfig,
+    pub family: Box<dyn Family>,
     /// What the law needs of it.
     pub shape: Shape,
     /// Tokenizer and chat template.
@@ -47,35 +48,36 @@ impl ModelHeader {
     /// # Errors
     /// A file is missing, damaged, not supported, or does not fit another one; the error names it.
     pub fn read(folder: &Path) -> Result<Self, ModelError> {
-        let mut config = read_config(folder)?;
+        let (family, ends) = read_config(folder)?;
         let checkpoint = Checkpoint::open(folder)?;
-        checkpoint.check_llama(&config)?;
+        checkpoint.check_family(family.as_ref())?;
+        let shape = families::shape(family.as_ref(), &families::expected(family.as_ref())?);
         let codec = TextCodec::read(folder)?;
-        check_vocabulary(folder, &config, &codec)?;
-        config.eos_token_ids = end_of_text(folder, &config)?;
+        check_vocabulary(folder, shape.vocab, &codec)?;
         Ok(Self {
             folder: folder.to_owned(),
-            shape: config.shape(),
             codec,
             files: hash_files(folder, &checkpoint)?,
-            end_of_text: config.eos_token_ids.clone(),
-            config,
+            end_of_text: end_of_text(folder, ends, shape.vocab)?,
+            shape,
+            family,
         })
     }
 }
 
-fn read_config(folder: &Path) -> Result<LlamaConfig, ModelError> {
+/// The configuration, and the end-of-text tokens that it names.
+fn read_config(folder: &Path) -> Result<(Box<dyn Family>, Vec<u32>), ModelError> {
     let file = folder.join(CONFIG);
     let text = std::fs::read_to_string(&file).map_err(|e| {
         let problem = format!("cannot be read: {e}; give a model folder in Hugging Face form");
         ModelError::from((file.as_path(), problem))
     })?;
-    LlamaConfig::parse(&text).map_err(|problem| (file.as_path(), problem).into())
+    families::read(&text).map_err(|problem| (file.as_path(), problem).into())
 }
 
 /// The end-of-text tokens: those of `generation_config.json` where it names any, as in transformers' `generate`, else those of
 /// `config.json`.
-fn end_of_text(folder: &Path, config: &LlamaConfig) -> Result<Vec<u32>, ModelError> {
+fn end_of_text(folder: &Path, configured: Vec<u32>, vocab: usize) -> Result<Vec<u32>, ModelError> {
     let file = folder.join(GENERATION);
     let problem = |problem: String| ModelError::from((file.as_path(), problem));
     let ids = match std::fs::read_to_string(&file) {
@@ -84,20 +86,20 @@ fn end_of_text(folder: &Path, config: &LlamaConfig) -> Result<Vec<u32>, ModelErr
         Ok(text) => {
             let generation: Value = serde_json::from_str(&text)
                 .map_err(|e| problem(format!("not valid JSON: {e}; fetch it again")))?;
-            token_ids("eos_token_id", generation.get("eos_token_id")).map_err(problem)?
+            let object = generation.as_object().cloned().unwrap_or_default();
+            Keys(&object).token_ids("eos_token_id").map_err(problem)?
         }
     };
     let ids = match ids.is_empty() {
-        true => config.eos_token_ids.clone(),
+        true => configured,
         false => ids,
     };
-    match ids.iter().find(|id| **id as usize >= config.vocab_size) {
+    match ids.iter().find(|id| **id as usize >= vocab) {
         None => Ok(ids),
         Some(id) => Err((
             folder,
             format!(
-                "`eos_token_id` is {id}, beyond the vocabulary of {}; correct {GENERATION} or {CONFIG}",
-                config.vocab_size
+                "`eos_token_id` is {id}, beyond the vocabulary of {vocab}; correct {GENERATION} or {CONFIG}"
             ),
         )
             .into()),
@@ -105,16 +107,11 @@ fn end_of_text(folder: &Path, config: &LlamaConfig) -> Result<Vec<u32>, ModelErr
 }
 
 /// Every token needs a row of the embedding. Rows without a token are padding.
-fn check_vocabulary(
-    folder: &Path,
-    config: &LlamaConfig,
-    codec: &TextCodec,
-) -> Result<(), ModelError> {
+fn check_vocabulary(folder: &Path, vocab: usize, codec: &TextCodec) -> Result<(), ModelError> {
     let problem = match codec.last_token() {
         None => "has no tokens; fetch it again".to_owned(),
-        Some((id, name)) if id as usize >= config.vocab_size => format!(
-            "has the token {name:?} with id {id}, but `vocab_size` in {CONFIG} is {}: this tokenizer belongs to another model",
-            config.vocab_size
+        Some((id, name)) if id as usize >= vocab => format!(
+            "has the token {name:?} with id {id}, but `vocab_size` in {CONFIG} is {vocab}: this tokenizer belongs to another model"
         ),
         Some(_) => return Ok(()),
     };

@@ -1,8 +1,9 @@
 //! The steering hook: a dose on one neuron per row.
 
 use super::ModelError;
+use super::decoder::Decoder;
 use super::kernels;
-use super::llama::{Hook, Llama};
+use super::parts::Hook;
 use crate::units::{Dose, NeuronId};
 
 /// A dose on one row of a batch.
@@ -18,7 +19,7 @@ pub struct Push {
 
 /// Adds every push to its neuron's activation, and reads the coordinate it leads to.
 pub struct Interventions<'a> {
-    llama: &'a Llama,
+    decoder: &'a Decoder,
     pushes: &'a [Push],
     /// `cosθ` between block output and write direction, by push.
     cosines: Vec<Option<f32>>,
@@ -26,9 +27,9 @@ pub struct Interventions<'a> {
 
 impl<'a> Interventions<'a> {
     /// A hook for one forward pass.
-    pub fn new(llama: &'a Llama, pushes: &'a [Push]) -> Self {
+    pub fn new(decoder: &'a Decoder, pushes: &'a [Push]) -> Self {
         Self {
-            llama,
+            decoder,
             pushes,
             cosines: vec![None; pushes.len()],
         }
@@ -61,19 +62,19 @@ impl<'a> Interventions<'a> {
 
 impl Hook for Interventions<'_> {
     fn activations(&mut self, layer: usize, activations: &mut [f32]) {
-        let d_ff = self.llama.config().intermediate_size;
+        let d_ff = self.decoder.sizes.d_ff;
         for (_, push) in self.in_layer(layer) {
             activations[push.row * d_ff + push.neuron.index] += push.dose.0;
         }
     }
 
     fn block_output(&mut self, layer: usize, residual: &[f32]) {
-        let d_model = self.llama.config().hidden_size;
+        let d_model = self.decoder.sizes.d_model;
         for (i, push) in self.in_layer(layer) {
             let row = &residual[push.row * d_model..][..d_model];
             self.cosines[i] = Some(kernels::cosine(
                 row,
-                self.llama.write_direction(push.neuron),
+                self.decoder.write_direction(push.neuron),
             ));
         }
     }

@@ -111,29 +111,92 @@ pub fn rms_norm(x: &[f32], gain: &[f32], eps: f32, out: &mut [f32]) {
     });
 }
 
-/// `silu(gate) · up`, elementwise (SwiGLU, Shazeer 2020): the neuron activations.
-pub fn swiglu(gate: &[f32], up: &[f32], out: &mut [f32]) {
+/// `(x − mean) / √(variance + eps) · gain + bias` for each row of `x: [rows × width]` (LayerNorm, Ba et al. 2016).
+pub fn layer_norm(x: &[f32], gain: &[f32], bias: &[f32], eps: f32, out: &mut [f32]) {
+    let width = gain.len();
     vectorised(|| {
-        for ((out, gate), up) in out.iter_mut().zip(gate).zip(up) {
-            *out = gate / (1.0 + exp(-gate)) * up;
+        for (x, out) in x.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
+            let mean = sum(x) / width as f32;
+            for (out, x) in out.iter_mut().zip(x) {
+                *out = x - mean;
+            }
+            let scale = 1.0 / (dot(out, out) / width as f32 + eps).sqrt();
+            for ((out, gain), bias) in out.iter_mut().zip(gain).zip(bias) {
+                *out = *out * scale * gain + bias;
+            }
         }
     });
 }
 
-/// Rotates each head of `x: [rows × heads × 2·half]` by its row's position (RoPE, Su et al. 2021, in the half-split layout of Hugging
-/// Face). `table` gives cosines, then sines, for each position: `[positions × 2·half]`.
-pub fn rope(x: &mut [f32], positions: &[usize], table: &[f32], half: usize) {
-    let width = x.len() / positions.len().max(1);
-    for (row, &position) in x.chunks_exact_mut(width.max(1)).zip(positions) {
-        let (cos, sin) = table[position * 2 * half..][..2 * half].split_at(half);
-        for head in row.chunks_exact_mut(2 * half) {
-            let (first, second) = head.split_at_mut(half);
-            for i in 0..half {
-                let (a, b) = (first[i], second[i]);
-                first[i] = a * cos[i] - b * sin[i];
-                second[i] = b * cos[i] + a * sin[i];
+/// A nonlinearity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// `x / (1 + e⁻ˣ)`
+    Silu,
+    /// `x · Φ(x)` with the normal distribution function (Hendrycks & Gimpel 2016).
+    Gelu,
+    /// Its approximation `x/2 · (1 + tanh(√(2/π) · (x + 0.044715 x³)))`.
+    GeluTanh,
+}
+
+impl Activation {
+    #[inline(always)]
+    fn of(self, x: f32) -> f32 {
+        match self {
+            Activation::Silu => x / (1.0 + exp(-x)),
+            Activation::Gelu => 0.5 * x * erfc(-x * std::f32::consts::FRAC_1_SQRT_2),
+            Activation::GeluTanh => {
+                const SQRT_2_OVER_PI: f32 = 0.797_884_6;
+                0.5 * x * (1.0 + tanh(SQRT_2_OVER_PI * (x + 0.044_715 * x * x * x)))
             }
         }
+    }
+}
+
+/// `activation(x)`, in place.
+pub fn activate(activation: Activation, x: &mut [f32]) {
+    // One loop for each kind, so that each is compiled into vector instructions.
+    fn each(x: &mut [f32], activation: impl Fn(f32) -> f32) {
+        vectorised(|| x.iter_mut().for_each(|x| *x = activation(*x)));
+    }
+    match activation {
+        Activation::Silu => each(x, |x| Activation::Silu.of(x)),
+        Activation::Gelu => each(x, |x| Activation::Gelu.of(x)),
+        Activation::GeluTanh => each(x, |x| Activation::GeluTanh.of(x)),
+    }
+}
+
+/// `activation(gate) · up`, in place of the gate (GLU variants, Shazeer 2020): the neuron activations.
+pub fn gated(activation: Activation, gate: &mut [f32], up: &[f32]) {
+    fn each(gate: &mut [f32], up: &[f32], activation: impl Fn(f32) -> f32) {
+        vectorised(|| {
+            for (gate, up) in gate.iter_mut().zip(up) {
+                *gate = activation(*gate) * up;
+            }
+        });
+    }
+    match activation {
+        Activation::Silu => each(gate, up, |x| Activation::Silu.of(x)),
+        Activation::Gelu => each(gate, up, |x| Activation::Gelu.of(x)),
+        Activation::GeluTanh => each(gate, up, |x| Activation::GeluTanh.of(x)),
+    }
+}
+
+/// `cap · tanh(x / cap)`, in place.
+pub fn soft_cap(x: &mut [f32], cap: f32) {
+    vectorised(|| x.iter_mut().for_each(|x| *x = cap * tanh(*x / cap)));
+}
+
+/// Turns the pairs `(i, i + half)` of `x: [2·half]` by angles given as cosines, then sines, `[2·half]` (RoPE, Su et al. 2021, in the
+/// half-split layout of Hugging Face).
+pub fn rotate(x: &mut [f32], angles: &[f32]) {
+    let half = x.len() / 2;
+    let (first, second) = x.split_at_mut(half);
+    let (cos, sin) = angles.split_at(half);
+    for i in 0..half {
+        let (a, b) = (first[i], second[i]);
+        first[i] = a * cos[i] - b * sin[i];
+        second[i] = b * cos[i] + a * sin[i];
     }
 }
 
@@ -147,7 +210,7 @@ pub struct Span<'a> {
 }
 
 /// Head counts and width of an attention layer.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heads {
     /// Query heads.
     pub query: usize,
@@ -157,15 +220,27 @@ pub struct Heads {
     pub dim: usize,
 }
 
+/// How attention scores are made from the products of queries and keys.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scores {
+    /// What products are multiplied by.
+    pub scale: f32,
+    /// Scores are `cap · tanh(score / cap)`.
+    pub soft_cap: Option<f32>,
+}
+
 /// Attention of one query row `[query × dim]` over a sequence's positions, given as spans in order; `scores` is scratch space.
 pub fn attend(
     query: &[f32],
     spans: &[Span<'_>],
     heads: Heads,
+    Scores {
+        scale,
+        soft_cap: cap,
+    }: Scores,
     out: &mut [f32],
     scores: &mut Vec<f32>,
 ) {
-    let scale = 1.0 / (heads.dim as f32).sqrt();
     let group = heads.query / heads.kv;
     let stride = heads.kv * heads.dim;
     vectorised(|| {
@@ -177,6 +252,9 @@ pub fn attend(
                 for keys in span.keys.chunks_exact(stride) {
                     scores.push(dot(q, &keys[offset..][..heads.dim]) * scale);
                 }
+            }
+            if let Some(cap) = cap {
+                scores.iter_mut().for_each(|x| *x = cap * tanh(*x / cap));
             }
             softmax(scores);
             let out = &mut out[head * heads.dim..][..heads.dim];
@@ -321,6 +399,37 @@ pub fn exp(x: f32) -> f32 {
     mantissa * f32::from_bits((((n as i32) + 127) as u32) << 23)
 }
 
+/// Hyperbolic tangent to within 2e-7.
+#[inline(always)]
+fn tanh(x: f32) -> f32 {
+    1.0 - 2.0 / (exp(2.0 * x) + 1.0)
+}
+
+/// Complementary error function, to within 1.2e-7 of its value (Press et al., Numerical Recipes, section 6.2, `erfcc`).
+#[inline(always)]
+fn erfc(x: f32) -> f32 {
+    const COEFFICIENTS: [f32; 10] = [
+        0.170_872_77,
+        -0.822_152_23,
+        1.488_515_87,
+        -1.135_203_98,
+        0.278_868_07,
+        -0.186_288_06,
+        0.096_784_18,
+        0.374_091_96,
+        1.000_023_68,
+        -1.265_512_23,
+    ];
+    let z = x.abs();
+    let t = 1.0 / (1.0 + 0.5 * z);
+    let mut p = 0.0;
+    for c in COEFFICIENTS {
+        p = p * t + c;
+    }
+    let upper = t * exp(p - z * z);
+    if x < 0.0 { 2.0 - upper } else { upper }
+}
+
 /// Runs a kernel compiled for the widest vector instructions of this machine.
 #[inline(always)]
 fn vectorised<T>(kernel: impl FnOnce() -> T) -> T {
@@ -413,6 +522,49 @@ mod tests {
     }
 
     #[test]
+    fn nonlinearities_are_accurate() {
+        for i in -1200..1200 {
+            let x = i as f32 / 100.0;
+            assert!((tanh(x) as f64 - (x as f64).tanh()).abs() < 2e-7, "{x}");
+            // Φ(x) from its series (Abramowitz & Stegun 26.2.10), exact enough below 5.
+            if x.abs() < 5.0 {
+                let (x, mut term, mut total) = (x as f64, x as f64, x as f64);
+                for n in 1..200 {
+                    term *= -x * x / 2.0 / n as f64;
+                    total += term / (2 * n + 1) as f64;
+                }
+                let gelu = x * (0.5 + total / (2.0 * std::f64::consts::PI).sqrt());
+                let ours = Activation::Gelu.of(x as f32) as f64;
+                assert!((ours - gelu).abs() < 1e-6, "{x}: {ours} {gelu}");
+            }
+        }
+        let mut x = [3.0, -3.0, 0.0, 40.0, -40.0];
+        activate(Activation::GeluTanh, &mut x);
+        let expected = [2.996_362_7, -0.003_637_392, 0.0, 40.0, 0.0];
+        assert!(
+            x.iter().zip(expected).all(|(x, y)| (x - y).abs() < 1e-5),
+            "{x:?}"
+        );
+    }
+
+    #[test]
+    fn layer_norm_equals_its_definition() {
+        let x = random(75, 9);
+        let (gain, bias) = (random(25, 10), random(25, 11));
+        let mut out = vec![0.0; 75];
+        layer_norm(&x, &gain, &bias, 1e-5, &mut out);
+        for (x, out) in x.chunks(25).zip(out.chunks(25)) {
+            let mean = x.iter().map(|&x| x as f64).sum::<f64>() / 25.0;
+            let variance = x.iter().map(|&x| (x as f64 - mean).powi(2)).sum::<f64>() / 25.0;
+            for i in 0..25 {
+                let expected = (x[i] as f64 - mean) / (variance + 1e-5).sqrt() * gain[i] as f64
+                    + bias[i] as f64;
+                assert!((out[i] as f64 - expected).abs() < 1e-5);
+            }
+        }
+    }
+
+    #[test]
     fn likelihood_equals_its_definition() {
         let logits = random(101, 3);
         let total: f64 = logits.iter().map(|&x| (x as f64).exp()).sum();
@@ -433,17 +585,17 @@ mod tests {
             keys: &keys[from * 20..to * 20],
             values: &values[from * 20..to * 20],
         };
-        attend(&query, &[span(0, 7)], heads, &mut whole, &mut Vec::new());
-        attend(
-            &query,
-            &[span(0, 3), span(3, 7)],
-            heads,
-            &mut split,
-            &mut Vec::new(),
-        );
+        let scores = Scores {
+            scale: 0.3,
+            soft_cap: Some(2.0),
+        };
+        let scratch = &mut Vec::new();
+        attend(&query, &[span(0, 7)], heads, scores, &mut whole, scratch);
+        let parts = [span(0, 3), span(3, 7)];
+        attend(&query, &parts, heads, scores, &mut split, scratch);
         assert_eq!(whole, split);
         // One position: its value, whatever the query.
-        attend(&query, &[span(0, 1)], heads, &mut whole, &mut Vec::new());
+        attend(&query, &[span(0, 1)], heads, scores, &mut whole, scratch);
         assert_eq!(whole[..10], values[..10]);
         assert_eq!(whole[50..], values[10..20]);
     }

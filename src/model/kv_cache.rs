@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::kernels::Span;
-use super::llama::Row;
+use super::parts::Row;
 
 /// Keys and values of every layer, each `[positions × width]`.
 #[derive(Default)]
@@ -74,14 +74,21 @@ impl KvCache {
         }
     }
 
-    /// Keys and values of a row's sequence, up to and including the row: the prefix, then the slot's own.
-    pub fn spans(&self, layer: usize, row: &Row) -> [Span<'_>; 2] {
+    /// Keys and values of a row's sequence, up to and including the row: the prefix, then the slot's own. With a window, only those of
+    /// the last `window` positions.
+    pub fn spans(&self, layer: usize, row: &Row, window: Option<usize>) -> [Span<'_>; 2] {
         let prefix = &self.prefixes[row.slot];
+        let first = window.map_or(0, |window| (row.position + 1).saturating_sub(window));
         let (keys, values) = &prefix.layers[layer];
-        let own = row.slot * self.capacity * self.width..(self.place(row) + 1) * self.width;
+        let before = first.min(prefix.len) * self.width..prefix.len * self.width;
         let (all_keys, all_values) = &self.layers[layer];
+        let start = row.slot * self.capacity + first.saturating_sub(prefix.len);
+        let own = start * self.width..(self.place(row) + 1) * self.width;
         [
-            Span { keys, values },
+            Span {
+                keys: &keys[before.clone()],
+                values: &values[before],
+            },
             Span {
                 keys: &all_keys[own.clone()],
                 values: &all_values[own],

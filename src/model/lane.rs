@@ -9,7 +9,7 @@ use super::engine::{Outcome, Work};
 use super::intervention::{Interventions, Push};
 use super::kernels;
 use super::kv_cache::KvCache;
-use super::llama::Row;
+use super::parts::Row;
 use super::{Cell, ModelError, Rollout};
 use crate::spec::doses::Apply;
 use crate::units::TokenId;
@@ -81,11 +81,10 @@ impl<'a> Cell<'a> {
 impl<'a> Lane<'a> {
     /// A lane for at most `slots` cells at a time.
     pub fn new(work: &'a Work<'a>, slots: usize) -> Self {
-        let c = work.llama.config();
-        let width = c.num_key_value_heads * c.head_dim;
+        let sizes = &work.decoder.sizes;
         Self {
             work,
-            cache: KvCache::new(c.num_hidden_layers, width, slots, work.capacity),
+            cache: KvCache::new(sizes.layers, sizes.kv_width(), slots, work.capacity),
             slots: (0..slots).map(|_| None).collect(),
         }
     }
@@ -147,22 +146,22 @@ impl<'a> Lane<'a> {
 
     /// One forward pass. Returns the cells that it finished.
     fn step(&mut self, batch: &Batch) -> Result<Vec<(usize, Outcome)>, ModelError> {
-        let llama = self.work.llama;
-        let mut hook = Interventions::new(llama, &batch.pushes);
-        let hidden = llama.forward(&batch.rows, &mut self.cache, &mut hook);
+        let decoder = self.work.decoder;
+        let mut hook = Interventions::new(decoder, &batch.pushes);
+        let hidden = decoder.forward(&batch.rows, &mut self.cache, &mut hook);
         for (cosine, slot) in hook.into_cosines()?.into_iter().zip(&batch.push_slots) {
             if let Some(active) = slot.and_then(|slot| self.slots[slot].as_mut()) {
                 active.rollout.cosines.push(cosine);
             }
         }
         let mut done = Vec::new();
-        let (d, vocab) = (llama.config().hidden_size, llama.config().vocab_size);
+        let (d, vocab) = (decoder.sizes.d_model, decoder.sizes.vocab);
         for wanted in batch.wanted.chunks(LOGIT_ROWS) {
             let gathered: Vec<f32> = (wanted.iter())
                 .flat_map(|&(row, _)| &hidden[row * d..][..d])
                 .copied()
                 .collect();
-            let logits = llama.logits(&gathered);
+            let logits = decoder.logits(&gathered);
             for (logits, &(_, slot)) in logits.chunks_exact(vocab).zip(wanted) {
                 done.extend(self.read(slot, logits)?);
             }

@@ -6,15 +6,19 @@
 
 pub mod chat;
 pub mod checkpoint;
-pub mod config;
+pub mod decoder;
 pub mod engine;
+pub mod families;
 pub mod header;
 mod intervention;
 pub mod kernels;
+pub mod keys;
 mod kv_cache;
 mod lane;
-pub mod llama;
+pub mod parts;
+pub mod rope;
 pub mod scripted;
+pub mod tensors;
 pub mod tokenizer;
 
 use serde::{Deserialize, Serialize};
@@ -160,6 +164,15 @@ pub enum ModelError {
     /// The computation failed.
     #[error("the forward pass failed")]
     Compute(#[from] candle_core::Error),
+}
+
+impl From<(&std::path::Path, String)> for ModelError {
+    fn from((file, problem): (&std::path::Path, String)) -> Self {
+        ModelError::File {
+            file: file.display().to_string(),
+            problem,
+        }
+    }
 }
 
 /// A language model whose neurons can be steered. All methods are deterministic: a cell's rollout does not depend on the other

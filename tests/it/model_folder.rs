@@ -64,15 +64,8 @@ fn tensors_are_read_in_every_stored_type() {
     for dtype in [Dtype::F32, Dtype::BF16] {
         let model = TinyModel::new();
         model.write_weights("model.safetensors", &weights(), dtype);
-        let tensor = Checkpoint::open(model.path())
-            .unwrap()
-            .tensor(DOWN, &[4, 6])
-            .unwrap();
-        assert_eq!(tensor.dims(), [4, 6]);
-        assert_eq!(
-            tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap(),
-            expected
-        );
+        let checkpoint = Checkpoint::open(model.path()).unwrap();
+        assert_eq!(checkpoint.values(DOWN, &[4, 6]).unwrap(), expected);
     }
 }
 
@@ -83,11 +76,7 @@ fn a_tensor_longer_than_one_piece_is_read_whole() {
     let weights = Weights::from([("long".into(), (vec![3, 200_000], values.clone()))]);
     model.write_weights("model.safetensors", &weights, Dtype::F32);
     let checkpoint = Checkpoint::open(model.path()).unwrap();
-    let tensor = checkpoint.tensor("long", &[3, 200_000]).unwrap();
-    assert_eq!(
-        tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap(),
-        values
-    );
+    assert_eq!(checkpoint.values("long", &[3, 200_000]).unwrap(), values);
 }
 
 #[test]
@@ -190,7 +179,7 @@ fn every_misfit_is_listed_at_once() {
     );
     let error = Checkpoint::open(model.path())
         .unwrap()
-        .tensor(DOWN, &[4, 6])
+        .values(DOWN, &[4, 6])
         .unwrap_err();
     assert!(error.to_string().contains("[6, 4]"), "{error}");
 }
@@ -222,10 +211,9 @@ fn tied_embeddings_lie_under_either_name_and_untied_ones_under_both() {
         model.write_json("config.json", &tied);
         ModelHeader::read(model.path()).unwrap();
         let checkpoint = Checkpoint::open(model.path()).unwrap();
-        let embedding = checkpoint
-            .tensor("model.embed_tokens.weight", &[8, 4])
+        let values = checkpoint
+            .values("model.embed_tokens.weight", &[8, 4])
             .unwrap();
-        let values = embedding.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         assert_eq!(values, weights()[kept].1);
     }
     let both = TinyModel::new();
@@ -252,12 +240,12 @@ fn a_weight_that_is_no_number_is_found_when_it_is_loaded() {
         let model = with_weights(|weights| weights.get_mut(DOWN).unwrap().1[5] = value);
         ModelHeader::read(model.path()).unwrap();
         let checkpoint = Checkpoint::open(model.path()).unwrap();
-        let error = checkpoint.tensor(DOWN, &[4, 6]).unwrap_err().to_string();
+        let error = checkpoint.values(DOWN, &[4, 6]).unwrap_err().to_string();
         assert!(
             error.contains(DOWN) && error.contains("element 5"),
             "{error}"
         );
-        checkpoint.tensor("model.norm.weight", &[4]).unwrap();
+        checkpoint.values("model.norm.weight", &[4]).unwrap();
     }
 }
 
@@ -336,6 +324,5 @@ fn stories260k_is_read() {
     assert_eq!((header.shape.layers, header.shape.d_ff), (5, 172));
     assert_eq!(header.end_of_text, [2]);
     let checkpoint = Checkpoint::open(&folder).unwrap();
-    let gain = checkpoint.tensor("model.norm.weight", &[64]).unwrap();
-    assert_eq!(gain.dims(), [64]);
+    checkpoint.values("model.norm.weight", &[64]).unwrap();
 }

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use reachspec::model::checkpoint::expected_tensors;
-use reachspec::model::config::LlamaConfig;
+use reachspec::model::families;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde_json::{Value, json};
@@ -89,9 +88,10 @@ pub fn tokenizer_config() -> Value {
 
 /// Every tensor of [`config`], filled with multiples of 1/64 that differ from each other.
 pub fn weights() -> Weights {
-    let config = LlamaConfig::parse(&config().to_string()).unwrap();
+    let (family, _) = families::read(&config().to_string()).unwrap();
     let mut next = 0;
-    (expected_tensors(&config).into_iter())
+    (families::expected(family.as_ref()).unwrap().into_iter())
+        .map(|tensor| (tensor.name, tensor.dims))
         .map(|(name, dims)| {
             let count = dims.iter().product();
             let values = std::iter::repeat_with(|| {

@@ -1,110 +1,37 @@
-"""The tiny random-weight Llama models of the parity tests: odd shapes that a trained model does not show.
+"""Makes the tiny random-weight models of the parity tests from the recipes in `families.py`.
 
 Every weight comes from a seed, so that `make.py` can make the same files again, byte for byte.
 """
 
+import copy
 import filecmp
 import json
 import tempfile
 from pathlib import Path
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
-VOCAB = 97
-COMMON = {
-    "architectures": ["LlamaForCausalLM"],
-    "model_type": "llama",
-    "vocab_size": VOCAB,
-    "hidden_act": "silu",
-    "max_position_embeddings": 128,
-    "rms_norm_eps": 1e-5,
-    "bos_token_id": 1,
-}
+from families import MODELS
 
-# `config` is written as it stands, in the spellings that are met in the wild: `rope_parameters` (transformers 5) and `rope_theta`
-# beside `rope_scaling` (before). Seeds were chosen so that greedy rollouts are varied and some end with end-of-text.
-MODELS = {
-    # Grouped queries 6:2, wide heads (6·10 ≠ 24), biases everywhere, untied head.
-    "tiny-gqa-bias": {
-        "seed": 9,
-        "dtype": torch.float32,
-        "config": {
-            "hidden_size": 24,
-            "intermediate_size": 40,
-            "num_hidden_layers": 3,
-            "num_attention_heads": 6,
-            "num_key_value_heads": 2,
-            "head_dim": 10,
-            "attention_bias": True,
-            "mlp_bias": True,
-            "tie_word_embeddings": False,
-            "rope_parameters": {"rope_type": "default", "rope_theta": 500.0},
-            "eos_token_id": 2,
-            "dtype": "float32",
-        },
-    },
-    # llama3 scaling whose first context (32) is shorter than the long prompt; kept (wavelength 6.3), blended (19.9) and divided
-    # frequencies all occur. Tied head.
-    "tiny-llama3-rope": {
-        "seed": 9,
-        "dtype": torch.float32,
-        "config": {
-            "hidden_size": 32,
-            "intermediate_size": 48,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 2,
-            "head_dim": 16,
-            "attention_bias": False,
-            "mlp_bias": False,
-            "tie_word_embeddings": True,
-            "rope_theta": 10000.0,
-            "rope_scaling": {
-                "rope_type": "llama3",
-                "factor": 8.0,
-                "low_freq_factor": 1.0,
-                "high_freq_factor": 4.0,
-                "original_max_position_embeddings": 32,
-            },
-            "eos_token_id": 2,
-            "torch_dtype": "float32",
-        },
-    },
-    # bf16 in several files with an index, one key/value head, linear scaling, attention biases only, a list of end-of-text tokens.
-    "tiny-bf16-sharded": {
-        "seed": 12,
-        "dtype": torch.bfloat16,
-        "config": {
-            "hidden_size": 20,
-            "intermediate_size": 36,
-            "num_hidden_layers": 4,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 1,
-            "head_dim": 8,
-            "attention_bias": True,
-            "mlp_bias": False,
-            "tie_word_embeddings": False,
-            "rope_parameters": {"rope_type": "linear", "rope_theta": 10000.0, "factor": 2.0},
-            "eos_token_id": [2, 19],
-            "dtype": "bfloat16",
-        },
-    },
-}
+# Sharp attention and a wide head, so that greedy rollouts vary with position and prompt.
+SHARP = ("lm_head", "q_proj", "k_proj", "qkv_proj", "c_attn", "query_key_value")
+LAST_NORMS = ("model.norm.weight", "transformer.ln_f.weight")
 
 
 def make(name: str, parent: Path) -> Path:
     """Writes model `name` into `parent/name` and returns that folder."""
     recipe = MODELS[name]
-    config = COMMON | recipe["config"]
-    model = LlamaForCausalLM(LlamaConfig(**config))
-    fill(model, recipe["seed"])
+    # transformers completes the dictionaries that it is given: the copy keeps what is written below as the recipe has it.
+    config = AutoConfig.for_model(**copy.deepcopy(recipe["config"]))
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    fill(model, recipe["seed"], recipe.get("signs", False))
     folder = parent / name
     # save_pretrained drops old shards, and sizes the new ones; its two config files name library versions, so they are not kept.
-    model.to(recipe["dtype"]).save_pretrained(folder, max_shard_size="10KB" if "sharded" in name else "1GB")
+    model.to(recipe["dtype"]).save_pretrained(folder, max_shard_size=recipe.get("shard_size", "1GB"))
     (folder / "generation_config.json").unlink()
-    write_json(folder / "config.json", config)
-    write_json(folder / "tokenizer.json", word_level_tokenizer())
+    write_json(folder / "config.json", recipe["config"])
+    write_json(folder / "tokenizer.json", word_level_tokenizer(recipe["config"]["vocab_size"]))
     return folder
 
 
@@ -118,25 +45,33 @@ def check(name: str, parent: Path) -> list[str]:
 
 
 @torch.no_grad()
-def fill(model: LlamaForCausalLM, seed: int) -> None:
-    """Random weights of a size at which blocks matter, logits spread by a few units, and no bias is zero and no gain one."""
+def fill(model: PreTrainedModel, seed: int, signs: bool) -> None:
+    """Random weights of a size at which blocks matter, logits spread by a few units, and no bias is zero and no gain one.
+
+    With `signs`, every other gain of the last norm is negative: where the head is tied, a token then does not predict itself.
+    """
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in sorted(model.named_parameters()):
         draw = torch.randn(parameter.shape, generator=generator)
-        if "norm" in name:
-            parameter.copy_(1.0 + 0.3 * draw)
-        elif name.endswith("bias"):
+        if name.endswith("bias"):
             parameter.copy_(0.3 * draw)
-        elif "embed_tokens" in name:
+        elif "norm" in name or "ln_" in name:
+            # Gains vary around what a new model has: one, or zero in the families that add one to it.
+            gain = 1.0 + 0.3 * draw
+            if signs and name in LAST_NORMS:
+                gain[1::2] *= -1.0
+            parameter.copy_(parameter - 1.0 + gain)
+        elif any(part in name for part in ("embed_tokens", "wte", "wpe", "embed_in")):
             # Where the head is tied, small beside what the blocks write: otherwise each token predicts itself.
-            parameter.copy_((0.25 if model.config.tie_word_embeddings else 0.5) * draw)
+            parameter.copy_((0.25 if model.config.tie_word_embeddings and "wpe" not in name else 0.5) * draw)
         else:
-            # Sharp attention and a wide head, so that greedy rollouts vary with position and prompt.
-            gain = 1.8 if any(part in name for part in ("lm_head", "q_proj", "k_proj")) else 1.0
-            parameter.copy_(gain * draw / parameter.shape[1] ** 0.5)
+            gain = 1.8 if any(part in name for part in SHARP) else 1.0
+            # GPT-2 stores its weights [in, out].
+            fan_in = parameter.shape[0 if model.config.model_type == "gpt2" else 1]
+            parameter.copy_(gain * draw / fan_in**0.5)
 
 
-def word_level_tokenizer() -> dict:
+def word_level_tokenizer(vocab: int) -> dict:
     """The words `w0` … `w96`, separated by spaces; a word's number is its id, and unknown words are `w0`."""
     return {
         "version": "1.0",
@@ -147,7 +82,7 @@ def word_level_tokenizer() -> dict:
         "pre_tokenizer": {"type": "WhitespaceSplit"},
         "post_processor": None,
         "decoder": None,
-        "model": {"type": "WordLevel", "vocab": {f"w{i}": i for i in range(VOCAB)}, "unk_token": "w0"},
+        "model": {"type": "WordLevel", "vocab": {f"w{i}": i for i in range(vocab)}, "unk_token": "w0"},
     }
 
 

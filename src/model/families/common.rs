@@ -1,0 +1,211 @@
+//! What most families share: the keys of their sizes, and the names of their tensors.
+
+use std::sync::Arc;
+
+use super::ModelError;
+use crate::model::decoder::{Residual, Sizes};
+use crate::model::kernels::{Heads, Scores};
+use crate::model::keys::Keys;
+use crate::model::parts::{Activation, Attention, FeedForward, Linear, Norm, Vocabulary};
+use crate::model::rope::Rope;
+use crate::model::tensors::Tensors;
+
+pub use crate::model::decoder::{Block, Decoder};
+
+/// What `config.json` may leave out, as transformers fills it in.
+pub struct Defaults {
+    /// Key–value heads; as many as query heads when absent.
+    pub kv_heads: Option<usize>,
+    /// Width of a head; the width of the model over the query heads when absent.
+    pub head_dim: Option<usize>,
+    /// `max_position_embeddings`.
+    pub context: usize,
+    /// `rms_norm_eps`.
+    pub eps: f64,
+    /// `tie_word_embeddings`.
+    pub tied: bool,
+}
+
+/// What Llama leaves out.
+pub const LLAMA: Defaults = Defaults {
+    kv_heads: None,
+    head_dim: None,
+    context: 2048,
+    eps: 1e-6,
+    tied: false,
+};
+
+/// Sizes and settings that most families write under the same keys.
+#[derive(Clone, Debug)]
+pub struct Common {
+    /// Sizes.
+    pub sizes: Sizes,
+    /// Added by RMSNorm.
+    pub eps: f32,
+    /// Whether the unembedding is the embedding.
+    pub tied: bool,
+}
+
+impl Common {
+    /// Reads and checks them.
+    pub fn read(keys: &Keys<'_>, defaults: &Defaults) -> Result<Self, String> {
+        let d_model = keys.size("hidden_size")?;
+        let query = keys.size("num_attention_heads")?;
+        let kv = keys.optional_size("num_key_value_heads")?;
+        let dim = keys.optional_size("head_dim")?;
+        let sizes = Sizes {
+            layers: keys.size("num_hidden_layers")?,
+            d_model,
+            d_ff: keys.size("intermediate_size")?,
+            vocab: keys.size("vocab_size")?,
+            context: (keys.optional_size("max_position_embeddings")?).unwrap_or(defaults.context),
+            heads: heads(
+                query,
+                kv.or(defaults.kv_heads).unwrap_or(query),
+                dim.or(defaults.head_dim).unwrap_or(d_model / query),
+            )?,
+        };
+        Ok(Self {
+            sizes,
+            eps: keys.epsilon("rms_norm_eps", defaults.eps)?,
+            tied: keys.flag("tie_word_embeddings", defaults.tied)?,
+        })
+    }
+}
+
+/// Checked counts of heads.
+pub fn heads(query: usize, kv: usize, dim: usize) -> Result<Heads, String> {
+    if !query.is_multiple_of(kv) {
+        return Err(format!(
+            "`num_attention_heads` ({query}) is not a multiple of `num_key_value_heads` ({kv})"
+        ));
+    }
+    if dim == 0 {
+        return Err(format!(
+            "`num_attention_heads` ({query}) is more than the width of the model"
+        ));
+    }
+    Ok(Heads { query, kv, dim })
+}
+
+/// The nonlinearity under `key`, by its name in transformers.
+pub fn activation(keys: &Keys<'_>, key: &str, default: &str) -> Result<Activation, String> {
+    match keys.text(key, default)? {
+        "silu" | "swish" => Ok(Activation::Silu),
+        "gelu" => Ok(Activation::Gelu),
+        "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" => Ok(Activation::GeluTanh),
+        other => Err(format!(
+            "`{key}` is `{other}`; supported are `silu`, `gelu`, `gelu_new` and `gelu_pytorch_tanh`"
+        )),
+    }
+}
+
+/// `1/√width`, what most families multiply scores by.
+pub fn plain_scores(width: f64) -> Scores {
+    Scores {
+        scale: (1.0 / width.sqrt()) as f32,
+        soft_cap: None,
+    }
+}
+
+/// Which projections have biases.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Biases {
+    /// Queries, keys and values.
+    pub inputs: bool,
+    /// The output projection.
+    pub output: bool,
+}
+
+/// Attention whose projections lie under `name.q_proj` and so on; without norms of queries and keys, and without a window.
+pub fn attention(
+    tensors: &mut Tensors<'_>,
+    name: &str,
+    sizes: &Sizes,
+    biases: Biases,
+    rope: &Arc<Rope>,
+) -> Result<Attention, ModelError> {
+    let (d, heads) = (sizes.d_model, sizes.heads);
+    let (q, kv) = (heads.query * heads.dim, sizes.kv_width());
+    Ok(Attention {
+        query: tensors.linear(&format!("{name}.q_proj"), d, q, biases.inputs)?,
+        key: tensors.linear(&format!("{name}.k_proj"), d, kv, biases.inputs)?,
+        value: tensors.linear(&format!("{name}.v_proj"), d, kv, biases.inputs)?,
+        output: tensors.linear(&format!("{name}.o_proj"), q, d, biases.output)?,
+        query_key_norms: None,
+        rope: Some(rope.clone()),
+        heads,
+        scores: plain_scores(heads.dim as f64),
+        window: None,
+    })
+}
+
+/// A gated feed-forward whose projections lie under `name.gate_proj` and so on.
+pub fn gated(
+    tensors: &mut Tensors<'_>,
+    name: &str,
+    sizes: &Sizes,
+    bias: bool,
+    activation: Activation,
+) -> Result<FeedForward, ModelError> {
+    let (d, ff) = (sizes.d_model, sizes.d_ff);
+    let mut linear = |part: &str, inputs, outputs| -> Result<Linear, ModelError> {
+        tensors.linear(&format!("{name}.{part}"), inputs, outputs, bias)
+    };
+    Ok(FeedForward {
+        gate: Some(linear("gate_proj", d, ff)?),
+        up: linear("up_proj", d, ff)?,
+        down: linear("down_proj", ff, d)?,
+        activation,
+    })
+}
+
+/// A block with a norm before each part.
+pub fn pre_norm(
+    attention_norm: Norm,
+    attention: Attention,
+    feed_forward_norm: Norm,
+    feed_forward: FeedForward,
+) -> Block {
+    Block {
+        attention_norm: Some(attention_norm),
+        attention,
+        after_attention: None,
+        feed_forward_norm: Some(feed_forward_norm),
+        feed_forward,
+        after_feed_forward: None,
+        residual: Residual::Serial,
+    }
+}
+
+/// `model.embed_tokens` and `lm_head`.
+pub fn vocabulary(tensors: &mut Tensors<'_>, common: &Common) -> Result<Vocabulary, ModelError> {
+    let dims = [common.sizes.vocab, common.sizes.d_model];
+    Ok(Vocabulary {
+        embedding: tensors.values("model.embed_tokens.weight", &dims)?,
+        scale: 1.0,
+        positions: None,
+        head: match common.tied {
+            true => None,
+            false => Some(tensors.values("lm_head.weight", &dims)?),
+        },
+        soft_cap: None,
+        width: common.sizes.d_model,
+    })
+}
+
+/// Tensors that may be stored although they are computed: rotary frequencies, and the unembedding where it is tied.
+pub fn ignores(common: &Common, tensor: &str) -> bool {
+    tensor.ends_with("rotary_emb.inv_freq") || (common.tied && tensor == "lm_head.weight")
+}
+
+/// `f` for each layer, with the beginning of its tensors' names.
+pub fn layers<T>(
+    count: usize,
+    prefix: &str,
+    mut f: impl FnMut(usize, &str) -> Result<T, ModelError>,
+) -> Result<Vec<T>, ModelError> {
+    (0..count)
+        .map(|layer| f(layer, &format!("{prefix}.{layer}")))
+        .collect()
+}

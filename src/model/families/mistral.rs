@@ -1,0 +1,23 @@
+//! Mistral (Jiang et al. 2023): Llama with a sliding window in every layer, and without biases.
+
+use super::common::{self, Defaults};
+use super::llama::LlamaLike;
+use crate::model::keys::Keys;
+
+/// Reads `config.json`.
+pub fn read(keys: &Keys<'_>) -> Result<LlamaLike, String> {
+    let defaults = Defaults {
+        kv_heads: Some(8),
+        context: 131_072,
+        ..common::LLAMA
+    };
+    let llama = LlamaLike::read(keys, "mistral", &defaults)?;
+    let window = match keys.is_written("sliding_window") {
+        true => keys.optional_size("sliding_window")?,
+        false => Some(4096),
+    };
+    Ok(LlamaLike {
+        windows: vec![window; llama.common.sizes.layers],
+        ..llama
+    })
+}

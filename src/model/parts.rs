@@ -1,0 +1,238 @@
+//! What the families are made of: norms, linear maps, attention, feed-forward layers, the vocabulary.
+
+use std::sync::Arc;
+
+use super::kernels::{self, Heads, Scores, Span};
+use super::kv_cache::KvCache;
+use super::rope::Rope;
+use crate::units::TokenId;
+
+pub use kernels::Activation;
+
+/// One token of one sequence.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// The token.
+    pub token: TokenId,
+    /// Its position in its sequence, counted from 0.
+    pub position: usize,
+    /// The sequence's slot in the cache.
+    pub slot: usize,
+}
+
+/// Sees, and may change, what happens inside a forward pass.
+pub trait Hook {
+    /// The hook site of the law: the input of a layer's down projection, `[rows × d_ff]`.
+    fn activations(&mut self, _layer: usize, _activations: &mut [f32]) {}
+
+    /// The residual stream at the output of a block, `[rows × d_model]`.
+    fn block_output(&mut self, _layer: usize, _residual: &[f32]) {}
+}
+
+/// A normalisation of each row.
+pub enum Norm {
+    /// `x / √(mean(x²) + eps) · gain` (Zhang & Sennrich 2019).
+    Rms {
+        /// `[width]`
+        gain: Vec<f32>,
+        /// Added to the mean square.
+        eps: f32,
+    },
+    /// `(x − mean) / √(variance + eps) · gain + bias` (Ba et al. 2016).
+    Layer {
+        /// `[width]`
+        gain: Vec<f32>,
+        /// `[width]`
+        bias: Vec<f32>,
+        /// Added to the variance.
+        eps: f32,
+    },
+}
+
+impl Norm {
+    /// Normalises each row of `x: [rows × width]`; the width is that of the gain.
+    pub fn apply(&self, x: &[f32]) -> Vec<f32> {
+        let mut out = vec![0.0; x.len()];
+        match self {
+            Norm::Rms { gain, eps } => kernels::rms_norm(x, gain, *eps, &mut out),
+            Norm::Layer { gain, bias, eps } => {
+                kernels::layer_norm(x, gain, bias, *eps, &mut out);
+            }
+        }
+        out
+    }
+
+    /// What the normalised row is multiplied by, `[width]`.
+    pub fn gain(&self) -> &[f32] {
+        match self {
+            Norm::Rms { gain, .. } | Norm::Layer { gain, .. } => gain,
+        }
+    }
+}
+
+/// A linear map, stored `[inputs × outputs]`, with an optional bias `[outputs]`.
+pub struct Linear {
+    /// `[inputs × outputs]`: products read it row by row, and a neuron's write direction is contiguous.
+    pub weight: Vec<f32>,
+    /// `[outputs]`
+    pub bias: Option<Vec<f32>>,
+    /// Width of what is read.
+    pub inputs: usize,
+    /// Width of what is written.
+    pub outputs: usize,
+}
+
+impl Linear {
+    /// `x · weight + bias` for each row.
+    pub fn apply(&self, x: &[f32]) -> Vec<f32> {
+        let mut out = vec![0.0; x.len() / self.inputs * self.outputs];
+        kernels::matmul(x, &self.weight, &mut out, self.inputs, self.outputs);
+        if let Some(bias) = &self.bias {
+            for row in out.chunks_exact_mut(self.outputs) {
+                add(row, bias);
+            }
+        }
+        out
+    }
+}
+
+/// Adds elementwise.
+pub fn add(x: &mut [f32], more: &[f32]) {
+    for (x, more) in x.iter_mut().zip(more) {
+        *x += more;
+    }
+}
+
+/// Attention of each row to its own sequence, up to and including itself.
+pub struct Attention {
+    /// `[d_model → heads.query · head_dim]`
+    pub query: Linear,
+    /// `[d_model → heads.kv · head_dim]`
+    pub key: Linear,
+    /// `[d_model → heads.kv · head_dim]`
+    pub value: Linear,
+    /// `[heads.query · head_dim → d_model]`
+    pub output: Linear,
+    /// Norms of queries and keys before they are rotated: of each head, or of the whole width, as the gain is long.
+    pub query_key_norms: Option<(Norm, Norm)>,
+    /// The rotary embedding; none for models with learned positions.
+    pub rope: Option<Arc<Rope>>,
+    /// Counts and width of the heads.
+    pub heads: Heads,
+    /// How scores are made from products.
+    pub scores: Scores,
+    /// How many of the last positions are seen, the row itself included; all when absent.
+    pub window: Option<usize>,
+}
+
+impl Attention {
+    /// Keys and values of the rows are in the cache afterwards. `x` and the result are `[rows × d_model]`.
+    pub fn apply(&self, x: &[f32], layer: usize, rows: &[Row], cache: &mut KvCache) -> Vec<f32> {
+        let mut q = self.query.apply(x); // [rows, heads.query · head_dim]
+        let mut k = self.key.apply(x); // [rows, heads.kv · head_dim]
+        let v = self.value.apply(x);
+        if let Some((query_norm, key_norm)) = &self.query_key_norms {
+            q = query_norm.apply(&q);
+            k = key_norm.apply(&k);
+        }
+        if let Some(rope) = &self.rope {
+            let positions = || rows.iter().map(|row| row.position);
+            rope.rotate(&mut q, positions(), self.heads.query, self.heads.dim);
+            rope.rotate(&mut k, positions(), self.heads.kv, self.heads.dim);
+        }
+        cache.store(layer, rows, &k, &v);
+        let width = self.heads.query * self.heads.dim;
+        let mut seen = vec![0.0; q.len()];
+        let mut scratch = Vec::new();
+        for ((row, q), out) in
+            (rows.iter().zip(q.chunks_exact(width))).zip(seen.chunks_exact_mut(width))
+        {
+            let spans: [Span<'_>; 2] = cache.spans(layer, row, self.window);
+            kernels::attend(q, &spans, self.heads, self.scores, out, &mut scratch);
+        }
+        self.output.apply(&seen)
+    }
+}
+
+/// A feed-forward layer. Its neurons are the inputs of the down projection: `act(gate(x)) · up(x)`, or `act(up(x))` without a gate.
+pub struct FeedForward {
+    /// `[d_model → d_ff]`
+    pub gate: Option<Linear>,
+    /// `[d_model → d_ff]`
+    pub up: Linear,
+    /// `[d_ff → d_model]`; its row `i` is the write direction of neuron `i`.
+    pub down: Linear,
+    /// The nonlinearity.
+    pub activation: Activation,
+}
+
+impl FeedForward {
+    /// `x` and the result are `[rows × d_model]`.
+    pub fn apply(&self, x: &[f32], layer: usize, hook: &mut dyn Hook) -> Vec<f32> {
+        let up = self.up.apply(x); // [rows, d_ff]
+        let mut activations = match &self.gate {
+            Some(gate) => {
+                let mut gate = gate.apply(x);
+                kernels::gated(self.activation, &mut gate, &up);
+                gate
+            }
+            None => {
+                let mut up = up;
+                kernels::activate(self.activation, &mut up);
+                up
+            }
+        };
+        hook.activations(layer, &mut activations);
+        self.down.apply(&activations)
+    }
+}
+
+/// Embedding and unembedding.
+pub struct Vocabulary {
+    /// `[vocab × d_model]`
+    pub embedding: Vec<f32>,
+    /// What embeddings are multiplied by.
+    pub scale: f32,
+    /// Learned positions, `[context × d_model]`, for models without a rotary embedding.
+    pub positions: Option<Vec<f32>>,
+    /// `[vocab × d_model]`; the embedding when absent.
+    pub head: Option<Vec<f32>>,
+    /// Logits are `cap · tanh(logit / cap)`.
+    pub soft_cap: Option<f32>,
+    /// `d_model`
+    pub width: usize,
+}
+
+impl Vocabulary {
+    /// The residual stream before the first block, `[rows × d_model]`.
+    pub fn embed(&self, rows: &[Row]) -> Vec<f32> {
+        let d = self.width;
+        let mut x = Vec::with_capacity(rows.len() * d);
+        for row in rows {
+            let embedding = &self.embedding[row.token as usize * d..][..d];
+            x.extend(embedding.iter().map(|e| e * self.scale));
+            if let Some(positions) = &self.positions {
+                let from = x.len() - d;
+                add(&mut x[from..], &positions[row.position * d..][..d]);
+            }
+        }
+        x
+    }
+
+    /// Logits `[rows × vocab]` of normalised rows `[rows × d_model]`.
+    pub fn logits(&self, hidden: &[f32]) -> Vec<f32> {
+        let d = self.width;
+        let vocab = self.embedding.len() / d;
+        let mut logits = vec![0.0; hidden.len() / d * vocab];
+        kernels::matmul_transposed(hidden, self.unembedding(), &mut logits, d, vocab);
+        if let Some(cap) = self.soft_cap {
+            kernels::soft_cap(&mut logits, cap);
+        }
+        logits
+    }
+
+    /// `[vocab × d_model]`
+    pub fn unembedding(&self) -> &[f32] {
+        self.head.as_ref().unwrap_or(&self.embedding)
+    }
+}

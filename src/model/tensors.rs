@@ -1,0 +1,190 @@
+//! Where a family's weights come from: a checkpoint, or nowhere when only their names and shapes are asked for.
+//!
+//! A family says once, in its `build`, which tensors it needs. Run without a checkpoint it lists them, so that a checkpoint is checked
+//! before a weight is read; run with one it reads them.
+
+use std::ops::Range;
+
+use super::ModelError;
+use super::checkpoint::Checkpoint;
+use super::parts::{Linear, Norm};
+
+/// A tensor that a family needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expected {
+    /// Its name in the checkpoint.
+    pub name: String,
+    /// Its shape.
+    pub dims: Vec<usize>,
+}
+
+/// How a matrix lies in the checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// `[outputs × inputs]`, as `torch.nn.Linear` has it.
+    OutputMajor,
+    /// `[inputs × outputs]`, as transformers' `Conv1D` has it.
+    InputMajor,
+}
+
+/// A checkpoint under a family's names.
+pub struct Tensors<'a> {
+    checkpoint: Option<&'a Checkpoint>,
+    expected: Vec<Expected>,
+}
+
+impl<'a> Tensors<'a> {
+    /// Reads from a checkpoint.
+    pub fn of(checkpoint: &'a Checkpoint) -> Self {
+        Self {
+            checkpoint: Some(checkpoint),
+            expected: Vec::new(),
+        }
+    }
+
+    /// Lists what is asked for, and gives empty tensors.
+    pub fn listed() -> Self {
+        Self {
+            checkpoint: None,
+            expected: Vec::new(),
+        }
+    }
+
+    /// What was asked for.
+    pub fn into_expected(self) -> Vec<Expected> {
+        self.expected
+    }
+
+    /// The values of a tensor, row-major.
+    pub fn values(&mut self, name: &str, dims: &[usize]) -> Result<Vec<f32>, ModelError> {
+        match self.checkpoint {
+            Some(checkpoint) => checkpoint.values(name, dims),
+            None => {
+                self.expected.push(Expected {
+                    name: name.to_owned(),
+                    dims: dims.to_vec(),
+                });
+                Ok(Vec::new())
+            }
+        }
+    }
+
+    /// An RMSNorm with its gain.
+    pub fn rms_norm(&mut self, name: &str, width: usize, eps: f32) -> Result<Norm, ModelError> {
+        let gain = self.values(&format!("{name}.weight"), &[width])?;
+        Ok(Norm::Rms { gain, eps })
+    }
+
+    /// Gemma's RMSNorm, which stores its gain less 1.
+    pub fn rms_norm_from_one(
+        &mut self,
+        name: &str,
+        width: usize,
+        eps: f32,
+    ) -> Result<Norm, ModelError> {
+        let stored = self.values(&format!("{name}.weight"), &[width])?;
+        let gain = stored.into_iter().map(|w| 1.0 + w).collect();
+        Ok(Norm::Rms { gain, eps })
+    }
+
+    /// A LayerNorm with gain and bias.
+    pub fn layer_norm(&mut self, name: &str, width: usize, eps: f32) -> Result<Norm, ModelError> {
+        Ok(Norm::Layer {
+            gain: self.values(&format!("{name}.weight"), &[width])?,
+            bias: self.values(&format!("{name}.bias"), &[width])?,
+            eps,
+        })
+    }
+
+    /// `name.weight`, stored `[outputs × inputs]`, and `name.bias`.
+    pub fn linear(
+        &mut self,
+        name: &str,
+        inputs: usize,
+        outputs: usize,
+        bias: bool,
+    ) -> Result<Linear, ModelError> {
+        let [whole] = self.fused(name, inputs, bias, Order::OutputMajor, [[0..outputs]])?;
+        Ok(whole)
+    }
+
+    /// Several linear maps that one tensor holds: each is made of the outputs in its ranges, in order. Together they are all outputs.
+    pub fn fused<const N: usize>(
+        &mut self,
+        name: &str,
+        inputs: usize,
+        bias: bool,
+        order: Order,
+        parts: [impl AsRef<[Range<usize>]>; N],
+    ) -> Result<[Linear; N], ModelError> {
+        let ranges = parts.iter().flat_map(|part| part.as_ref());
+        let outputs = ranges.map(Range::len).sum();
+        let weight = match order {
+            Order::OutputMajor => self.values(&format!("{name}.weight"), &[outputs, inputs])?,
+            Order::InputMajor => self.values(&format!("{name}.weight"), &[inputs, outputs])?,
+        };
+        let bias = match bias {
+            true => Some(self.values(&format!("{name}.bias"), &[outputs])?),
+            false => None,
+        };
+        let stored = |ranges: &[Range<usize>]| Linear {
+            weight: match order {
+                Order::OutputMajor => transposed(&weight, inputs, ranges),
+                Order::InputMajor => columns(&weight, outputs, ranges),
+            },
+            bias: bias.as_ref().map(|bias| columns(bias, outputs, ranges)),
+            inputs,
+            outputs: ranges.iter().map(Range::len).sum(),
+        };
+        Ok(parts.map(|part| stored(part.as_ref())))
+    }
+}
+
+/// The rows in `ranges` of a matrix with rows of `width`, transposed: `[width × rows]`. Empty for an empty matrix.
+fn transposed(matrix: &[f32], width: usize, ranges: &[Range<usize>]) -> Vec<f32> {
+    if matrix.is_empty() {
+        return Vec::new();
+    }
+    let rows: Vec<usize> = ranges.iter().cloned().flatten().collect();
+    let mut out = vec![0.0; rows.len() * width];
+    // Square blocks stay in the cache on both sides.
+    const BLOCK: usize = 32;
+    for (first, block) in rows.chunks(BLOCK).enumerate() {
+        for from in (0..width).step_by(BLOCK) {
+            for column in from..(from + BLOCK).min(width) {
+                for (i, row) in block.iter().enumerate() {
+                    out[column * rows.len() + first * BLOCK + i] = matrix[row * width + column];
+                }
+            }
+        }
+    }
+    out
+}
+
+/// The columns in `ranges` of a matrix with rows of `width`.
+fn columns(matrix: &[f32], width: usize, ranges: &[Range<usize>]) -> Vec<f32> {
+    (matrix.chunks_exact(width))
+        .flat_map(|row| ranges.iter().flat_map(|range| &row[range.clone()]))
+        .copied()
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_matrix_is_transposed_in_parts() {
+        let (rows, width) = (70, 45);
+        let matrix: Vec<f32> = (0..rows * width).map(|i| i as f32).collect();
+        let ranges = [60..70, 0..3];
+        let out = transposed(&matrix, width, &ranges);
+        assert_eq!(out.len(), 13 * width);
+        for column in 0..width {
+            assert_eq!(out[column * 13], (60 * width + column) as f32);
+            assert_eq!(out[column * 13 + 12], (2 * width + column) as f32);
+        }
+        let row: Vec<f32> = columns(&matrix[..width], width, &[40..42, 0..1]);
+        assert_eq!(row, [40.0, 41.0, 0.0]);
+    }
+}
