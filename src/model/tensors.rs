@@ -27,6 +27,27 @@ pub enum Order {
     InputMajor,
 }
 
+/// Outputs of a fused tensor that make one linear map, in order.
+pub struct Outputs(Vec<Range<usize>>);
+
+impl Outputs {
+    fn len(&self) -> usize {
+        self.0.iter().map(Range::len).sum()
+    }
+}
+
+impl From<Range<usize>> for Outputs {
+    fn from(range: Range<usize>) -> Self {
+        Self(std::iter::once(range).collect())
+    }
+}
+
+impl From<Vec<Range<usize>>> for Outputs {
+    fn from(ranges: Vec<Range<usize>>) -> Self {
+        Self(ranges)
+    }
+}
+
 /// A checkpoint under a family's names.
 pub struct Tensors<'a> {
     checkpoint: Option<&'a Checkpoint>,
@@ -104,7 +125,13 @@ impl<'a> Tensors<'a> {
         outputs: usize,
         bias: bool,
     ) -> Result<Linear, ModelError> {
-        let [whole] = self.fused(name, inputs, bias, Order::OutputMajor, [[0..outputs]])?;
+        let [whole] = self.fused(
+            name,
+            inputs,
+            bias,
+            Order::OutputMajor,
+            [Outputs::from(0..outputs)],
+        )?;
         Ok(whole)
     }
 
@@ -115,10 +142,10 @@ impl<'a> Tensors<'a> {
         inputs: usize,
         bias: bool,
         order: Order,
-        parts: [impl AsRef<[Range<usize>]>; N],
+        parts: [impl Into<Outputs>; N],
     ) -> Result<[Linear; N], ModelError> {
-        let ranges = parts.iter().flat_map(|part| part.as_ref());
-        let outputs = ranges.map(Range::len).sum();
+        let parts = parts.map(Into::into);
+        let outputs = parts.iter().map(Outputs::len).sum();
         let weight = match order {
             Order::OutputMajor => self.values(&format!("{name}.weight"), &[outputs, inputs])?,
             Order::InputMajor => self.values(&format!("{name}.weight"), &[inputs, outputs])?,
@@ -127,16 +154,16 @@ impl<'a> Tensors<'a> {
             true => Some(self.values(&format!("{name}.bias"), &[outputs])?),
             false => None,
         };
-        let stored = |ranges: &[Range<usize>]| Linear {
+        let stored = |part: Outputs| Linear {
             weight: match order {
-                Order::OutputMajor => transposed(&weight, inputs, ranges),
-                Order::InputMajor => columns(&weight, outputs, ranges),
+                Order::OutputMajor => transposed(&weight, inputs, &part.0),
+                Order::InputMajor => columns(&weight, outputs, &part.0),
             },
-            bias: bias.as_ref().map(|bias| columns(bias, outputs, ranges)),
+            bias: bias.as_ref().map(|bias| columns(bias, outputs, &part.0)),
             inputs,
-            outputs: ranges.iter().map(Range::len).sum(),
+            outputs: part.len(),
         };
-        Ok(parts.map(|part| stored(part.as_ref())))
+        Ok(parts.map(stored))
     }
 }
 

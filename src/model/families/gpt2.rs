@@ -118,7 +118,7 @@ impl Conv1d<'_, '_> {
         let mut from = 0;
         let ranges = widths.map(|width| {
             from += width;
-            [from - width..from]
+            from - width..from
         });
         let name = format!("{}.{name}", self.at);
         self.tensors

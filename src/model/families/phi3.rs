@@ -51,7 +51,7 @@ impl Phi3 {
         let attention_norm = tensors.rms_norm(&format!("{at}.input_layernorm"), d, eps)?;
         // Rows of the fused projections: queries, keys, values; gate, up.
         let (q, kv) = (heads.query * heads.dim, sizes.kv_width());
-        let parts = [[0..q], [q..q + kv], [q + kv..q + 2 * kv]];
+        let parts = [0..q, q..q + kv, q + kv..q + 2 * kv];
         let name = format!("{at}.self_attn.qkv_proj");
         let [query, key, value] = tensors.fused(&name, d, false, Order::OutputMajor, parts)?;
         let attention = Attention {
@@ -67,7 +67,7 @@ impl Phi3 {
         };
         let name = format!("{at}.post_attention_layernorm");
         let feed_forward_norm = tensors.rms_norm(&name, d, eps)?;
-        let parts = [[0..ff], [ff..2 * ff]];
+        let parts = [0..ff, ff..2 * ff];
         let name = format!("{at}.mlp.gate_up_proj");
         let [gate, up] = tensors.fused(&name, d, false, Order::OutputMajor, parts)?;
         let feed_forward = FeedForward {
