@@ -319,7 +319,7 @@ fn grouped(number: usize) -> String {
 }
 
 /// A size in the largest unit that it fills.
-fn bytes(count: usize) -> String {
+pub(super) fn bytes(count: usize) -> String {
     let filled = |(unit, size): &(&str, usize)| {
         (count >= *size).then(|| format!("{:.1} {unit}", count as f64 / *size as f64))
     };

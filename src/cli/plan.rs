@@ -1,5 +1,7 @@
 //! `reachspec plan`.
 
+use super::inspect::bytes;
+use super::run::available_threads;
 use super::study::StudyArgs;
 use super::{Failure, say};
 use crate::stages::plan::{Plan, plan};
@@ -10,6 +12,9 @@ use crate::stages::plan::{Plan, plan};
 pub struct Args {
     #[command(flatten)]
     study: StudyArgs,
+    /// Threads that will make rollouts [default: all processors].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -22,7 +27,9 @@ Examples:
 
 /// Runs the subcommand.
 pub fn run(args: Args) -> Result<(), Failure> {
-    let plan = plan(&args.study.load()?.study);
+    let loaded = args.study.load()?;
+    let threads = args.threads.map_or_else(available_threads, usize::from);
+    let plan = plan(&loaded.study, &loaded.header.family.sizes(), threads);
     if args.json {
         say(serde_json::to_string_pretty(&plan).expect("plans are plain data"))
     } else {
@@ -65,6 +72,17 @@ fn text(plan: &Plan) -> String {
     lines.push(format!(
         "  operations     {:>12.2e}  floating point, to generate and to score",
         plan.operations
+    ));
+    lines.push("\nmemory".into());
+    let memory = &plan.memory;
+    lines.push(format!(
+        "  weights        {:>12}  in f32",
+        bytes(memory.weights)
+    ));
+    lines.push(format!(
+        "  KV cache       {:>12}  for {} rollouts at a time",
+        bytes(memory.cache),
+        memory.rollouts
     ));
     lines.join("\n")
 }

@@ -9,15 +9,13 @@ use super::checkpoint::Checkpoint;
 use super::decoder::Decoder;
 use super::kv_cache::{KvCache, Prefix};
 use super::lane::{Lane, Task};
+use super::lanes::{BATCH_ROWS, Lanes};
 use super::parts::{Hook, Row};
 use super::tensors::Tensors;
 use super::{
     Cell, LanguageModel, ModelError, ModelHeader, Observed, Probe, Rollout, Sequence, Shape,
 };
 use crate::units::{NeuronId, TokenId};
-
-/// Rows of a forward pass that are computed together: enough to use the processor well, few enough to stay in its caches.
-const BATCH_ROWS: usize = 256;
 
 /// A language model with its weights in memory.
 pub struct Transformer {
@@ -45,15 +43,19 @@ impl Transformer {
         task: Task,
         finished: &mut dyn FnMut(usize, Outcome) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        let work = Work::new(&self.decoder, &self.header.end_of_text, cells, task)?;
-        let threads = self.threads.min(cells.len().div_ceil(4)).max(1);
+        let work = Work::new(
+            &self.decoder,
+            &self.header.end_of_text,
+            cells,
+            task,
+            self.threads,
+        )?;
         thread::scope(|scope| {
             let (results, received) = mpsc::channel();
-            for _ in 0..threads {
+            for _ in 0..work.lanes.count {
                 let (work, results) = (&work, results.clone());
-                let slots = work.slots_per_lane(threads);
                 scope.spawn(move || {
-                    if let Err(error) = Lane::new(work, slots).run(&results) {
+                    if let Err(error) = Lane::new(work).run(&results) {
                         work.stop();
                         // The receiver is gone only when another error was first.
                         let _ = results.send(Err(error));
@@ -147,8 +149,8 @@ pub struct Work<'a> {
     pub end_of_text: &'a [TokenId],
     /// What is done with each cell.
     pub task: Task,
-    /// Own positions that a slot must hold.
-    pub capacity: usize,
+    /// Rollouts in flight.
+    pub lanes: Lanes,
     cells: &'a [Cell<'a>],
     /// Cells in the order in which they start: by prompt, so that a prefix is needed for a while and then never again.
     order: Vec<usize>,
@@ -163,18 +165,19 @@ impl<'a> Work<'a> {
         end_of_text: &'a [TokenId],
         cells: &'a [Cell<'a>],
         task: Task,
+        threads: usize,
     ) -> Result<Self, ModelError> {
         for cell in cells {
             check(decoder, cell)?;
         }
         let mut order: Vec<usize> = (0..cells.len()).collect();
         order.sort_by_key(|&i| (cells[i].prompt, i));
-        let own = |cell: &Cell<'_>| cell.prompt.len() - cell.shared_len() + cell.horizon;
+        let capacity = cells.iter().map(Cell::own_positions).max().unwrap_or(1);
         Ok(Self {
             decoder,
             end_of_text,
             task,
-            capacity: cells.iter().map(own).max().unwrap_or(1),
+            lanes: Lanes::new(&decoder.sizes, threads, cells.len(), capacity),
             cells,
             order,
             next: AtomicUsize::new(0),
@@ -211,17 +214,6 @@ impl<'a> Work<'a> {
         let prefix = Arc::new(compute_prefix(self.decoder, tokens));
         lock().insert(tokens, Arc::downgrade(&prefix));
         prefix
-    }
-
-    fn slots_per_lane(&self, threads: usize) -> usize {
-        /// Memory for the slots of one lane.
-        const LANE_BYTES: usize = 256 << 20;
-        let sizes = &self.decoder.sizes;
-        let slot = KvCache::bytes_per_slot(sizes.layers, sizes.kv_width(), self.capacity);
-        (LANE_BYTES / slot.max(1))
-            .clamp(8, BATCH_ROWS)
-            .min(self.cells.len().div_ceil(threads))
-            .max(1)
     }
 }
 

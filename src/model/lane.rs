@@ -9,6 +9,7 @@ use super::engine::{Outcome, Work};
 use super::intervention::{Interventions, Push};
 use super::kernels;
 use super::kv_cache::KvCache;
+use super::lanes::Lanes;
 use super::parts::Row;
 use super::{Cell, ModelError, Rollout};
 use crate::spec::doses::Apply;
@@ -76,15 +77,23 @@ impl<'a> Cell<'a> {
             _ => self.prompt.len() - 1,
         }
     }
+
+    /// Positions that a slot must hold for it, at most.
+    pub(super) fn own_positions(&self) -> usize {
+        self.prompt.len() - self.shared_len() + self.horizon
+    }
 }
 
 impl<'a> Lane<'a> {
-    /// A lane for at most `slots` cells at a time.
-    pub fn new(work: &'a Work<'a>, slots: usize) -> Self {
+    /// An idle lane.
+    pub fn new(work: &'a Work<'a>) -> Self {
+        let Lanes {
+            slots, capacity, ..
+        } = work.lanes;
         let sizes = &work.decoder.sizes;
         Self {
             work,
-            cache: KvCache::new(sizes.layers, sizes.kv_width(), slots, work.capacity),
+            cache: KvCache::new(sizes.layers, sizes.kv_width(), slots, capacity),
             slots: (0..slots).map(|_| None).collect(),
         }
     }

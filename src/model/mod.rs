@@ -15,6 +15,7 @@ pub mod kernels;
 pub mod keys;
 mod kv_cache;
 mod lane;
+pub mod lanes;
 pub mod parts;
 pub mod rope;
 pub mod scripted;

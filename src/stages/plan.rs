@@ -2,6 +2,9 @@
 
 use serde::Serialize;
 
+use crate::model::decoder::Sizes;
+use crate::model::lanes::Lanes;
+use crate::spec::doses::Apply;
 use crate::spec::neurons::Role;
 use crate::spec::summary;
 use crate::study::{Selection, Study};
@@ -27,6 +30,19 @@ pub struct Plan {
     pub tokens: usize,
     /// Floating-point operations of the rollouts, with the second reading that gives their likelihood.
     pub operations: f64,
+    /// Memory of the run.
+    pub memory: PlannedMemory,
+}
+
+/// What a run holds in memory, in bytes; the program itself and its buffers come on top.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct PlannedMemory {
+    /// The weights, in `f32`.
+    pub weights: usize,
+    /// Keys and values of the rollouts in flight, and of their prompts.
+    pub cache: usize,
+    /// Rollouts in flight.
+    pub rollouts: usize,
 }
 
 /// A group of neurons.
@@ -53,8 +69,8 @@ pub struct PlannedBehavior {
     pub longest_prompt: usize,
 }
 
-/// Plans a study.
-pub fn plan(study: &Study) -> Plan {
+/// Plans a study on a model of these sizes, on `threads` threads.
+pub fn plan(study: &Study, sizes: &Sizes, threads: usize) -> Plan {
     let size = summary::size(study);
     let tokens = size.trials * study.rollout.longest().0;
     Plan {
@@ -84,6 +100,33 @@ pub fn plan(study: &Study) -> Plan {
         tokens,
         // Two operations per parameter and token, once to generate and once to score (Kaplan et al. 2020, section 2.1).
         operations: 4.0 * study.model.shape.parameters as f64 * tokens as f64,
+        memory: memory(study, sizes, threads, size.trials),
+    }
+}
+
+/// The memory of the sweep, the largest of the stages.
+fn memory(study: &Study, sizes: &Sizes, threads: usize, trials: usize) -> PlannedMemory {
+    let sets = (study.behaviors.iter()).map(|behavior| study.prompts_of(behavior));
+    let prompts: Vec<usize> = sets
+        .chain([study.calibration_prompts()])
+        .flat_map(|prompts| prompts.iter().map(|prompt| prompt.tokens.len()))
+        .collect();
+    let longest = prompts.iter().copied().max().unwrap_or(1);
+    // As `Cell::own_positions` counts them, and the prompt's last token is read with the rest.
+    let own = match study.doses.apply {
+        Apply::Generation => 1,
+        Apply::All => longest,
+    };
+    let capacity = own + study.rollout.longest().0;
+    let lanes = Lanes::new(sizes, threads, trials, capacity);
+    // Rollouts start in the order of their prompts, so that only a few prompts are in flight at a time.
+    let per_prompt = (trials / prompts.len().max(1)).max(1);
+    let in_flight = (lanes.count * lanes.slots / per_prompt + lanes.count).min(prompts.len());
+    let position = 2 * sizes.layers * sizes.kv_width() * size_of::<f32>();
+    PlannedMemory {
+        weights: study.model.shape.parameters * size_of::<f32>(),
+        cache: lanes.cache_bytes(sizes) + in_flight * (longest - 1) * position,
+        rollouts: lanes.count * lanes.slots,
     }
 }
 
