@@ -99,7 +99,7 @@ fn classes_that_replace_the_pipeline_are_followed() {
     for case in cases {
         let (folder, changed) = (folders.join(text(&case["folder"])), TinyModel::new());
         let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
-        changed.write("tokenizer.json", &read("tokenizer.json"));
+        changed.write("tokenizer.json", read("tokenizer.json"));
         for name in ["tokenizer_config", "config"] {
             let file = format!("{name}.json");
             let mut config: Value = serde_json::from_str(&read(&file)).unwrap();
