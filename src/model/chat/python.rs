@@ -1,4 +1,4 @@
-//! Python's methods of strings, beyond those of minijinja-contrib. Those of lists and dictionaries are all there.
+//! Python's methods of strings, beyond those of minijinja-contrib, which has the rest.
 
 use minijinja::value::{Kwargs, Tuple, Value, from_args};
 use minijinja::{Error, State};
