@@ -6,20 +6,19 @@
 //! `strftime_now` does not tell the time, as a prompt that changes from day to day could not be reproduced. Its clock stands at
 //! [`FIXED_DATE`], the date that Llama 3's own templates write when they have no clock.
 
+mod json;
+mod python;
+
 use std::collections::BTreeMap;
-use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Enumerator, Kwargs, Object, Value, ValueKind};
+use minijinja::value::{Enumerator, Object, Value, ValueKind};
 use minijinja::{
     AutoEscape, Environment, Error, ErrorKind, Output, State, context, escape_formatter,
 };
-use minijinja_contrib::pycompat::unknown_method_callback;
 use regex::Regex;
-use serde::Serialize;
-use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
 
 use super::ModelError;
 use crate::spec::prompts::ChatMessage;
@@ -45,11 +44,13 @@ impl ChatTemplate {
         environment.set_syntax(trimmed_blocks());
         environment.set_auto_escape_callback(|_| AutoEscape::None);
         environment.set_formatter(format_like_python);
-        environment.set_unknown_method_callback(python_method);
+        environment.set_unknown_method_callback(python::call_method);
         environment.set_fuel(Some(FUEL));
         environment.add_function("raise_exception", raise_exception);
         environment.add_function("strftime_now", strftime_at_fixed_date);
-        environment.add_filter("tojson", to_json);
+        environment.add_filter("tojson", json::to_json);
+        environment.add_test("iterable", is_iterable);
+        environment.add_test("sequence", is_sequence);
         environment
             .add_template_owned(NAME, without_generation_tags(source))
             .map_err(|e| format!("the chat template cannot be compiled: {e}"))?;
@@ -136,34 +137,6 @@ fn without_generation_tags(source: &str) -> String {
     replace(&opened, "endgeneration", "endif")
 }
 
-/// Python's methods of strings, lists and dictionaries.
-fn python_method(
-    state: &mut State,
-    value: &Value,
-    method: &str,
-    args: &[Value],
-) -> Result<Value, Error> {
-    match (method, value.as_str(), args) {
-        ("title", Some(text), []) => Ok(Value::from(title(text))),
-        _ => unknown_method_callback(state, value, method, args),
-    }
-}
-
-/// Python's `str.title`: a letter is a capital unless it follows a letter, so that `it's` becomes `It'S`.
-fn title(text: &str) -> String {
-    let mut within_word = false;
-    text.chars()
-        .map(|letter| {
-            let cased = match within_word {
-                true => letter.to_lowercase().to_string(),
-                false => letter.to_uppercase().to_string(),
-            };
-            within_word = letter.is_alphabetic();
-            cased
-        })
-        .collect()
-}
-
 fn raise_exception(message: String) -> Result<Value, Error> {
     Err(refusal(message))
 }
@@ -172,44 +145,15 @@ fn refusal(problem: impl Into<String>) -> Error {
     Error::new(ErrorKind::InvalidOperation, problem.into())
 }
 
-/// `json.dumps(value, ensure_ascii=False, indent=…)`: unlike minijinja's own filter, nothing is escaped for HTML.
-fn to_json(value: &Value, indent: Option<usize>, options: Kwargs) -> Result<Value, Error> {
-    let indent = match indent {
-        Some(indent) => Some(indent),
-        None => options.get("indent")?,
-    };
-    if options.get::<Option<bool>>("ensure_ascii")? == Some(true) {
-        return Err(refusal("tojson: `ensure_ascii=true` is not supported"));
-    }
-    options.assert_all_used()?;
-    let mut text = Vec::new();
-    let written = match indent {
-        Some(indent) => {
-            let indent = " ".repeat(indent.min(16));
-            let pretty = PrettyFormatter::with_indent(indent.as_bytes());
-            value.serialize(&mut Serializer::with_formatter(&mut text, pretty))
-        }
-        None => value.serialize(&mut Serializer::with_formatter(&mut text, Spaced)),
-    };
-    written.map_err(|e| refusal(e.to_string()))?;
-    Ok(Value::from(String::from_utf8_lossy(&text).into_owned()))
+/// Python cannot walk over `None`; minijinja can, and finds nothing.
+fn is_iterable(value: &Value) -> bool {
+    !value.is_none() && value.try_iter().is_ok()
 }
 
-/// `", "` and `": "`, as Python's `json.dumps` separates.
-struct Spaced;
-
-impl Formatter for Spaced {
-    fn begin_array_value<W: ?Sized + Write>(&mut self, to: &mut W, first: bool) -> io::Result<()> {
-        to.write_all(if first { b"" } else { b", " })
-    }
-
-    fn begin_object_key<W: ?Sized + Write>(&mut self, to: &mut W, first: bool) -> io::Result<()> {
-        to.write_all(if first { b"" } else { b", " })
-    }
-
-    fn begin_object_value<W: ?Sized + Write>(&mut self, to: &mut W) -> io::Result<()> {
-        to.write_all(b": ")
-    }
+/// To Jinja, a sequence is what has a length and items; a string has them, and a mapping too.
+fn is_sequence(value: &Value) -> bool {
+    use ValueKind::{Map, Seq, String, Undefined};
+    matches!(value.kind(), Seq | String | Map | Undefined)
 }
 
 /// Prints `True`, `False` and `None` as Python does.
@@ -232,12 +176,12 @@ fn strftime_at_fixed_date(format: String) -> Result<String, Error> {
             text.push(character);
             continue;
         }
-        // `%-d` is a day without a leading zero.
-        let directive = match rest.next() {
-            Some('-') => rest.next(),
-            other => other,
+        // `%-m` is a month without a leading zero.
+        let (bare, directive) = match rest.next() {
+            Some('-') => (true, rest.next()),
+            other => (false, other),
         };
-        text.push_str(match directive {
+        let written = match directive {
             Some('d' | 'e') => "26",
             Some('b' | 'h') => "Jul",
             Some('B') => "July",
@@ -252,8 +196,8 @@ fn strftime_at_fixed_date(format: String) -> Result<String, Error> {
             Some('p') => "AM",
             Some('F') => "2024-07-26",
             Some('T') => "00:00:00",
-            Some('Z') => "UTC",
-            Some('z') => "+0000",
+            // Python's `datetime.now()` is in no time zone.
+            Some('Z' | 'z') => "",
             Some('%') => "%",
             other => {
                 let directive = other.map(String::from).unwrap_or_default();
@@ -261,6 +205,10 @@ fn strftime_at_fixed_date(format: String) -> Result<String, Error> {
                     "strftime_now: `%{directive}` is not supported"
                 )));
             }
+        };
+        text.push_str(match bare {
+            true => written.strip_prefix('0').unwrap_or(written),
+            false => written,
         });
     }
     Ok(text)
@@ -291,6 +239,33 @@ mod tests {
             render("{{ {'a': [1, 2.5, none]} | tojson(indent=1) }}"),
             "{\n \"a\": [\n  1,\n  2.5,\n  null\n ]\n}"
         );
+    }
+
+    #[test]
+    fn greedy_templates_are_refused() {
+        let nested = "{% set ns = namespace(l=[]) %}{% for i in range(9000) %}{% set ns.l = [ns.l] %}{% endfor %}";
+        for (source, reason) in [
+            ("{{ [1] | tojson(indent=99) }}", "`indent` is above 64"),
+            (
+                "{{ [1] | tojson(indent='x' * 99) }}",
+                "`indent` is above 64",
+            ),
+            ("{{ [1] | tojson(separators=',') }}", "two strings"),
+            ("{{ [1] | tojson(1, 2, 3, 4, 5) }}", "too many arguments"),
+            (
+                &format!("{nested}{{{{ ns.l | tojson }}}}"),
+                "within each other",
+            ),
+            (
+                &format!("{nested}{{{{ ns.l | tojson(sort_keys=true) }}}}"),
+                "within each other",
+            ),
+            ("{{ 'a'.ljust(1000000000) }}", "above 100000"),
+        ] {
+            let template = ChatTemplate::compile(source, BTreeMap::new()).unwrap();
+            let refused = template.render(&[]).unwrap_err();
+            assert!(refused.contains(reason), "{refused}");
+        }
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Text to tokens and back, as transformers does it with the same folder.
 
+mod pipeline;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
 use serde_json::Value;
 use tokenizers::{AddedToken, Tokenizer};
 
@@ -14,6 +15,7 @@ use crate::units::TokenId;
 
 const TOKENIZER: &str = "tokenizer.json";
 const CONFIG: &str = "tokenizer_config.json";
+const MODEL: &str = "config.json";
 
 /// A model's tokenizer with its chat template.
 pub struct TextCodec {
@@ -21,24 +23,10 @@ pub struct TextCodec {
     tokenizer: Tokenizer,
     /// The same without the white space that the tokenizer puts before a text; absent where it puts none.
     continuation: Option<Tokenizer>,
-    /// Which special tokens go around a plain text.
-    frame: Frame,
-    beginning: Option<TokenId>,
+    /// The beginning-of-text token, where the tokenizer puts one before a plain text.
+    added_beginning: Option<TokenId>,
     /// A template that cannot be compiled is an error only when a chat is encoded.
     template: Option<Result<ChatTemplate, String>>,
-}
-
-/// Which special tokens go around a plain text.
-#[derive(Debug, PartialEq)]
-enum Frame {
-    /// Those of `tokenizer.json`'s post-processor.
-    PostProcessor,
-    /// Those that `add_bos_token` and `add_eos_token` of `tokenizer_config.json` name: where they are written, they decide, as in
-    /// transformers 5.
-    Written {
-        before: Option<TokenId>,
-        after: Option<TokenId>,
-    },
 }
 
 impl TextCodec {
@@ -47,61 +35,53 @@ impl TextCodec {
         let file = folder.join(TOKENIZER);
         let text = read_text(&file)?.ok_or_else(|| missing_tokenizer(folder))?;
         let config = read_config(&folder.join(CONFIG))?;
+        let text =
+            match pipeline::as_class_builds(&text, &config, &read_config(&folder.join(MODEL))?) {
+                Some(built) => built,
+                None => text,
+            };
         let damaged = |e: tokenizers::Error| -> ModelError {
             (file.as_path(), format!("is not a tokenizer: {e}")).into()
         };
         let tokenizer = load(text.as_bytes(), &config).map_err(damaged)?;
-        let continuation = match without_leading_space(&text) {
+        let continuation = match pipeline::without_leading_space(&text) {
             Some(changed) => Some(load(changed.as_bytes(), &config).map_err(damaged)?),
             None => None,
         };
-        let named = |key: &str| {
-            let content = token_contents(&config[key]).pop()?;
-            tokenizer.token_to_id(&content)
-        };
-        let flag = |key: &str| config[key].as_bool();
-        let (beginning, end) = (named("bos_token"), named("eos_token"));
-        let frame = match (flag("add_bos_token"), flag("add_eos_token")) {
-            (None, None) => Frame::PostProcessor,
-            (before, after) => Frame::Written {
-                before: beginning.filter(|_| before == Some(true)),
-                after: end.filter(|_| after == Some(true)),
-            },
-        };
+        let beginning = (token_contents(&config["bos_token"]).pop())
+            .and_then(|content| tokenizer.token_to_id(&content));
+        let frame = tokenizer.encode_fast("", true).map_err(damaged)?;
+        let added_beginning = beginning.filter(|id| frame.get_ids().first() == Some(id));
         let template = find_template(folder, &config)?
             .map(|source| ChatTemplate::compile(&source, named_tokens(&config)));
         Ok(Self {
             file,
             tokenizer,
             continuation,
-            frame,
-            beginning,
+            added_beginning,
             template,
         })
     }
 
-    /// Plain text, with the special tokens that the tokenizer puts around it. A text that itself starts with the beginning-of-text token
-    /// gets no second one.
+    /// Plain text, with the special tokens that the post-processor of `tokenizer.json` puts around it: transformers 5 does not read
+    /// `add_bos_token` and `add_eos_token` beside it. A text that itself starts with the beginning-of-text token gets no second one.
     pub fn encode_text(&self, text: &str) -> Result<Vec<TokenId>, ModelError> {
-        let tokens = match self.frame {
-            Frame::PostProcessor => self.encode(&self.tokenizer, text, true)?,
-            Frame::Written { before, after } => {
-                let inner = self.encode(&self.tokenizer, text, false)?;
-                before.into_iter().chain(inner).chain(after).collect()
-            }
-        };
-        Ok(self.with_one_beginning(tokens))
+        let mut tokens = self.encode(&self.tokenizer, text, true)?;
+        if let (Some(added), [first, second, ..]) = (self.added_beginning, &tokens[..])
+            && (*first, *second) == (added, added)
+        {
+            tokens.remove(0);
+        }
+        Ok(tokens)
     }
 
-    /// A chat, rendered by the model's template with a generation prompt. The template writes its own special tokens; none is added, and
-    /// a doubled beginning-of-text token is made one.
+    /// A chat, rendered by the model's template with a generation prompt. The template writes its own special tokens; none is added.
     ///
     /// # Errors
     /// The model has no chat template, or the template refuses the messages.
     pub fn encode_chat(&self, messages: &[ChatMessage]) -> Result<Vec<TokenId>, ModelError> {
         let text = self.render_chat(messages)?;
-        let tokens = self.encode(&self.tokenizer, &text, false)?;
-        Ok(self.with_one_beginning(tokens))
+        self.encode(&self.tokenizer, &text, false)
     }
 
     /// The text that [`TextCodec::encode_chat`] encodes.
@@ -185,14 +165,6 @@ impl TextCodec {
         }
     }
 
-    fn with_one_beginning(&self, mut tokens: Vec<TokenId>) -> Vec<TokenId> {
-        if let Some(beginning) = self.beginning {
-            let doubled = tokens.iter().take_while(|id| **id == beginning).count();
-            tokens.drain(..doubled.saturating_sub(1));
-        }
-        tokens
-    }
-
     fn problem(&self, problem: String) -> ModelError {
         (self.file.as_path(), problem).into()
     }
@@ -245,61 +217,6 @@ fn token_contents(value: &Value) -> Vec<String> {
         Value::Object(named) => named.values().flat_map(token_contents).collect(),
         Value::Array(list) => list.iter().flat_map(token_contents).collect(),
         _ => Vec::new(),
-    }
-}
-
-/// `tokenizer.json` without what puts white space before a text; None where nothing does.
-fn without_leading_space(json: &str) -> Option<String> {
-    /// The two small parts, so that a large vocabulary is not parsed for nothing.
-    #[derive(Deserialize)]
-    struct Parts {
-        #[serde(default)]
-        normalizer: Value,
-        #[serde(default)]
-        pre_tokenizer: Value,
-    }
-    let mut parts: Parts = serde_json::from_str(json).ok()?;
-    let changed = [
-        drop_leading_space(&mut parts.normalizer),
-        drop_leading_space(&mut parts.pre_tokenizer),
-    ];
-    if !changed.contains(&true) {
-        return None;
-    }
-    let mut whole: Value = serde_json::from_str(json).ok()?;
-    whole["normalizer"] = parts.normalizer;
-    whole["pre_tokenizer"] = parts.pre_tokenizer;
-    Some(whole.to_string())
-}
-
-/// Walks a normaliser or pre-tokenizer; says whether it changed.
-fn drop_leading_space(part: &mut Value) -> bool {
-    match part["type"].as_str() {
-        Some("Sequence") => {
-            let mut changed = false;
-            for list in ["normalizers", "pretokenizers"] {
-                for part in part[list].as_array_mut().into_iter().flatten() {
-                    changed |= drop_leading_space(part);
-                }
-            }
-            changed
-        }
-        Some("Prepend") => {
-            // An empty sequence does nothing; `null` is not allowed within a sequence.
-            *part = serde_json::json!({"type": "Sequence", "normalizers": []});
-            true
-        }
-        Some("Metaspace") if part["prepend_scheme"] != "never" => {
-            part["prepend_scheme"] = "never".into();
-            // The older way to say the same.
-            part["add_prefix_space"] = false.into();
-            true
-        }
-        Some("ByteLevel") if part["add_prefix_space"] == true => {
-            part["add_prefix_space"] = false.into();
-            true
-        }
-        _ => false,
     }
 }
 

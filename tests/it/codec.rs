@@ -42,7 +42,7 @@ fn user(content: &str) -> Vec<ChatMessage> {
 }
 
 #[test]
-fn written_flags_decide_else_the_post_processor() {
+fn the_post_processor_decides_whatever_the_flags_say() {
     let names = json!({"bos_token": "<s>", "eos_token": "</s>"});
     let with = |key: &str, value: bool| {
         let mut config = names.clone();
@@ -51,15 +51,19 @@ fn written_flags_decide_else_the_post_processor() {
     };
     for (tokenizer, config, expected) in [
         (words(), names.clone(), vec![3]),
-        (words(), with("add_bos_token", true), vec![1, 3]),
-        (words(), with("add_eos_token", true), vec![3, 2]),
+        (words(), with("add_bos_token", true), vec![3]),
+        (words(), with("add_eos_token", true), vec![3]),
         (with_post_processor(), names.clone(), vec![1, 3, 2]),
         (
             with_post_processor(),
-            with("add_bos_token", true),
-            vec![1, 3],
+            with("add_bos_token", false),
+            vec![1, 3, 2],
         ),
-        (with_post_processor(), with("add_bos_token", false), vec![3]),
+        (
+            with_post_processor(),
+            with("add_eos_token", false),
+            vec![1, 3, 2],
+        ),
         (with_post_processor(), Value::Null, vec![1, 3, 2]),
     ] {
         let codec = codec(&tokenizer, &config);
@@ -69,22 +73,22 @@ fn written_flags_decide_else_the_post_processor() {
 }
 
 #[test]
-fn the_beginning_is_never_doubled() {
-    for (tokenizer, flags) in [
-        (words(), json!({"bos_token": "<s>", "add_bos_token": true})),
-        (
-            with_post_processor(),
-            json!({"bos_token": {"content": "<s>"}}),
-        ),
-    ] {
-        let tokens = codec(&tokenizer, &flags).encode_text("<s> one").unwrap();
-        assert_eq!(tokens[..2], [1, 3]);
-    }
+fn a_beginning_that_the_text_brings_is_not_added_again() {
+    let added = codec(
+        &with_post_processor(),
+        &json!({"bos_token": {"content": "<s>"}}),
+    );
+    assert_eq!(added.encode_text("<s> one").unwrap(), [1, 3, 2]);
+    // Two that are the text's own stay, as in transformers.
+    assert_eq!(added.encode_text("<s> <s> one").unwrap(), [1, 1, 3, 2]);
+    let none = codec(&words(), &json!({"bos_token": "<s>"}));
+    assert_eq!(none.encode_text("<s> one").unwrap(), [1, 3]);
+    assert_eq!(none.encode_text("<s> <s> one").unwrap(), [1, 1, 3]);
 }
 
 #[test]
 fn a_chat_has_only_the_special_tokens_of_its_template() {
-    let mut config = json!({"bos_token": "<s>", "add_bos_token": true, "chat_template": ECHO});
+    let mut config = json!({"bos_token": "<s>", "chat_template": ECHO});
     for template in [
         json!(ECHO),
         json!([{"name": "tool_use", "template": "no"}, {"name": "default", "template": ECHO}]),
@@ -92,11 +96,32 @@ fn a_chat_has_only_the_special_tokens_of_its_template() {
         config["chat_template"] = template;
         let codec = codec(&with_post_processor(), &config);
         assert_eq!(codec.encode_chat(&user("two one")).unwrap(), [1, 4, 3]);
-        assert_eq!(codec.encode_chat(&user("<s> <s> two")).unwrap(), [1, 4]);
+        assert_eq!(codec.encode_chat(&user("<s> two")).unwrap(), [1, 1, 4]);
     }
     config["chat_template"] = "{{ messages[0].content }}".into();
     let codec = codec(&with_post_processor(), &config);
     assert_eq!(codec.encode_chat(&user("two one")).unwrap(), [4, 3]);
+}
+
+/// Where we differ from transformers 5, which would let its GPT2Tokenizer forget the digits: see tests/reference/text/README.md.
+#[test]
+fn a_borrowed_class_leaves_the_pipeline_as_written() {
+    let mut tokenizer = tokenizer(&["<unk>", "1", "2", "12"]);
+    tokenizer["pre_tokenizer"] = json!({"type": "Digits", "individual_digits": true});
+    let codec = codec(&tokenizer, &json!({"tokenizer_class": "GPT2Tokenizer"}));
+    assert_eq!(codec.encode_text("12").unwrap(), [1, 2]);
+}
+
+#[test]
+fn a_damaged_tokenizer_of_a_llama_is_named() {
+    for text in ["[]", "{}", "null", "{\"model\": {\"type\": \"BPE\"}}", "x"] {
+        let model = TinyModel::new();
+        model.write("tokenizer.json", text);
+        let config = json!({"tokenizer_class": "LlamaTokenizer"});
+        model.write_json("tokenizer_config.json", &config);
+        let error = TextCodec::read(model.path()).err().unwrap().to_string();
+        assert!(error.contains("is not a tokenizer"), "{text}: {error}");
+    }
 }
 
 #[test]
@@ -184,18 +209,21 @@ fn a_continuation_gets_no_space_that_is_not_in_it() {
     let metaspace = |scheme: &str| json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": scheme, "split": true});
     let normalised = json!({"type": "Sequence", "normalizers": [
         {"type": "Prepend", "prepend": "▁"}, {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]});
-    for (normaliser, pre_tokenizer) in [
-        (Value::Null, metaspace("always")),
+    let (plain, llama) = (json!({}), json!({"tokenizer_class": "LlamaTokenizer"}));
+    for (normaliser, pre_tokenizer, config) in [
+        (Value::Null, metaspace("always"), &plain),
         (
             Value::Null,
             json!({"type": "Sequence", "pretokenizers": [metaspace("first")]}),
+            &plain,
         ),
-        (normalised, Value::Null),
+        (normalised, Value::Null, &plain),
+        (Value::Null, Value::Null, &llama),
     ] {
         let mut tokenizer = tokenizer(&spaced);
         tokenizer["pre_tokenizer"] = pre_tokenizer;
         tokenizer["normalizer"] = normaliser;
-        let codec = codec(&tokenizer, &json!({}));
+        let codec = codec(&tokenizer, config);
         assert_eq!(codec.encode_text("one").unwrap(), [3]);
         assert_eq!(codec.encode_continuation("one").unwrap(), [4]);
         assert_eq!(codec.encode_continuation(" two").unwrap(), [5]);

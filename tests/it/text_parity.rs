@@ -8,6 +8,7 @@ use reachspec::spec::prompts::ChatMessage;
 use serde_json::Value;
 
 use crate::shared;
+use crate::tiny::TinyModel;
 
 fn reference(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
@@ -90,6 +91,30 @@ fn tokenizers_of_every_kind_encode_decode_and_chat_as_in_transformers() {
 }
 
 #[test]
+fn classes_that_replace_the_pipeline_are_followed() {
+    let folders = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/text/tokenizers");
+    let reference = reference(include_str!("../reference/text/classes.json"));
+    let cases = reference["cases"].as_array().unwrap();
+    assert_eq!(cases.len(), 14);
+    for case in cases {
+        let (folder, changed) = (folders.join(text(&case["folder"])), TinyModel::new());
+        let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+        changed.write("tokenizer.json", read("tokenizer.json"));
+        for name in ["tokenizer_config", "config"] {
+            let file = format!("{name}.json");
+            let mut config: Value = serde_json::from_str(&read(&file)).unwrap();
+            for (key, value) in case[name].as_object().unwrap() {
+                config[key] = value.clone();
+            }
+            changed.write_json(&file, &config);
+        }
+        let found = differences(changed.path(), case);
+        let what = (&case["folder"], &case["tokenizer_config"], &case["config"]);
+        assert!(found.is_empty(), "{what:?}\n{}", found.join("\n"));
+    }
+}
+
+#[test]
 fn single_tokens_read_as_they_do_within_a_text() {
     let Some(folder) = shared::model("stories260k") else {
         return;
@@ -106,7 +131,7 @@ fn single_tokens_read_as_they_do_within_a_text() {
 fn chat_templates_render_as_in_transformers() {
     let reference = reference(include_str!("../reference/text/chat_templates.json"));
     let cases = reference["cases"].as_array().unwrap();
-    assert_eq!(cases.len(), 324);
+    assert_eq!(cases.len(), 340);
     let mut found = Vec::new();
     for case in cases {
         let (name, chat) = (text(&case["template"]), text(&case["chat"]));

@@ -72,7 +72,8 @@ FEATURES = {
     "no tools": "{% if tools is iterable and tools | length > 0 %}tools{% endif %}{{ tools is iterable }}{{ tools is mapping }}"
     "{% if tools is not none and tools is not undefined %}tools{% endif %}{% if tools %}tools{% endif %}{{ tools is defined }}",
     "sequences": "{{ messages is sequence }}{{ 'text' is sequence }}{{ {} is sequence }}{{ 3 is sequence }}"
-    "{{ none is sequence }}",
+    "{{ none is sequence }}{{ missing is sequence }}{{ true is sequence }}{{ missing is iterable }}{{ 'text' is iterable }}"
+    "{{ {} is iterable }}{{ none is iterable }}{{ 3 is iterable }}",
     "tests of numbers": "{% for x in range(4) %}{{ x is even }}{{ x is odd }}{{ x is divisibleby 3 }}{{ x is eq 2 }}"
     "{{ x is gt 1 }}{{ x in [1, 2] }}{{ x is in [1, 2] }}{{ x not in [1] }} {% endfor %}",
     "slices": "{{ messages[1:] | length }}{{ messages[:-1] | length }}{{ messages[-2:] | length }}{{ messages[9:] | length }}"
@@ -109,6 +110,18 @@ FEATURES = {
     "{{ 'a'.partition('-') | length }}",
     "removeprefix": "{{ 'prefix-x'.removeprefix('prefix-') }}|{{ 'x-suffix'.removesuffix('-suffix') }}|"
     "{{ 'x'.removeprefix('y') }}",
+    "splits at most": "{{ ' a  b c '.split(none, 1) | join('|') }};{{ ' a  b c '.rsplit(none, 1) | join('|') }};"
+    "{{ 'a--b--c'.split('--', maxsplit=1) | join('|') }};{{ 'a b c'.split(maxsplit=0) | join('|') }};"
+    "{{ 'a-b-c'.rsplit(sep='-', maxsplit=1) | join('|') }};{{ 'aéb é'.rsplit('é', 5) | join('|') }};"
+    "{{ '  '.split() | length }}{{ ''.rsplit() | length }}{{ ''.split('-') | length }}{{ 'a b'.split(none, -1) | length }};"
+    "{{ 'éa\u3000b '.rsplit(none, 1) | join('|') }}",
+    "empty separator": "{{ 'a'.split('') }}",
+    "places": "{{ 'banána'.find('a') }},{{ 'banána'.find('a', 2) }},{{ 'banána'.find('a', -2) }},{{ 'banána'.find('n', 3, -1) }},"
+    "{{ 'banána'.rfind('n', 0, 4) }},{{ 'banána'.find('b', 4, 2) }},{{ 'banána'.index('ná') }},{{ 'banána'.rindex('n') }}",
+    "no such place": "{{ 'a'.index('b') }}",
+    "filled up": "{{ 'ab'.ljust(5) }}|{{ 'ab'.rjust(5, '.') }}|{{ 'ab'.center(5, 'é') }}|{{ 'abc'.center(6, '-') }}|"
+    "{{ 'ab'.ljust(1) }}|{{ '-7'.zfill(4) }}|{{ '7'.zfill(3) }}|{{ 'é+'.zfill(4) }}|{{ '+'.zfill(2) }}",
+    "cases": "{{ 'aBé É1'.swapcase() }}{{ 'ÀB'.casefold() }}{{ 'éCOLE x'.capitalize() }}",
     "startswith of several": "{{ 'x'.startswith(('a', 'x')) }}{{ 'x'.endswith(('a', 'b')) }}",
     "title": "{{ \"it's a o'clock x1y ünïcode\".title() }}",
     "format": "{{ '%s-%s' | format('a', 'b') }}|{{ '{} and {}'.format('a', 1) }}|{{ 'x' * 3 }}|"
@@ -134,6 +147,10 @@ FEATURES = {
     "tojson": "{{ messages | tojson(indent=2) }}{{ [] | tojson(indent=2) }}{{ {} | tojson(indent=2) }}{{ [[], {}] | tojson }}"
     "{{ \"<'&é\\u2028\\n\\t\\u0001\\x7f\" | tojson }}{{ 1.0 | tojson }}{{ 1e20 | tojson }}{{ none | tojson }}",
     "tojson ensure_ascii": "{{ 'é' | tojson(ensure_ascii=false) }}",
+    "tojson in order": "{{ ['é'] | tojson(true) }}{{ {'b': 1, 'a': [{}]} | tojson(false, 1, (' ,', '='), true) }}"
+    "{{ ['é🙂\x7f\u2028\n\"'] | tojson(ensure_ascii=true, indent='--') }}{{ [1, {'a': []}] | tojson(indent=0) }}"
+    "{{ {'d': {'z': [{'y': 1, 'x': 2}], 'b': 0}, 'c': none} | tojson(sort_keys=true, indent=2) }}"
+    "{{ [1, 2] | tojson(indent=none, separators=none) }}",
     "tojson sort_keys": "{{ {'b': 1, 'a': 'é'} | tojson(sort_keys=true) }}",
     "tojson separators": "{{ [1, {'a': 2}] | tojson(separators=(',', ':')) }}",
     "filters": "{{ 'aB' | upper }}{{ 'aB' | lower }}{{ 'aB c' | capitalize }}{{ 'it\\'s a' | title }}{{ ' a ' | trim }}|"
@@ -179,6 +196,7 @@ FEATURES = {
     "clock": "{{ strftime_now('%d %b %Y') }}|{{ strftime_now('%Y-%m-%d') }}|"
     "{{ strftime_now('%B %-d, %A %H:%M %j %y %p %I %%') }}"
     "|{{ strftime_now is defined }}",
+    "clock without a zone": "{{ strftime_now('[%Z%z]%-m/%-d %-H') }}",
     "undefined": "[{{ missing }}{{ messages[0].missing }}{{ messages[99] }}]{{ missing | length }}{{ missing == none }}"
     "{{ not missing }}",
     "undefined attribute": "{{ missing.more }}",

@@ -2,7 +2,8 @@
 
     python tests/reference/text/make.py ../shared/models/stories260k
 
-writes beside this file tokenizers/*, tokenizers.json (encode, decode and chats of these), stories260k.json (encode and decode of
+writes beside this file tokenizers/*, tokenizers.json (encode, decode and chats of these), classes.json (some of these under other
+classes), stories260k.json (encode and decode of
 a trained one) and chat_templates.json. chats.py holds the templates and chats, recipes.py the tokenizers.
 """
 
@@ -11,6 +12,7 @@ import json
 import random
 import re
 import sys
+import tempfile
 from pathlib import Path
 
 import jinja2
@@ -115,6 +117,41 @@ def small_tokenizer(folder):
     }
 
 
+# A folder of tokenizers/, and what is written over its tokenizer_config.json and its config.json.
+LLAMA = {"tokenizer_class": "LlamaTokenizer"}
+CLASSES = [
+    ("llama2", {"legacy": True}, {}),
+    ("llama2", {"legacy": None, "add_prefix_space": None}, {}),
+    ("llama2", {"add_prefix_space": False}, {}),
+    ("llama2", {"tokenizer_class": "LlamaTokenizerFast"}, {"model_type": None}),
+    ("llama2", {"tokenizer_class": None}, {}),
+    ("llama2", {"tokenizer_class": None}, LLAMA),
+    ("llama2", {"tokenizer_class": "NobodysTokenizer"}, {}),
+    ("llama2", {"tokenizer_class": "TokenizersBackend"}, LLAMA),
+    ("llama2", {}, {"model_type": "mistral"}),
+    ("llama2", {}, {"model_type": "olmo2"}),
+    ("llama2", {}, {"model_type": "phi3"}),
+    ("llama2", {}, {"model_type": "gemma"}),
+    ("llama3", LLAMA, {}),
+    ("qwen", LLAMA, {"model_type": "qwen2"}),
+]
+CLASSES_TEXTS = [" ", "tari", " tari  ta", "<s>tari", "<s> tari <s>ri</s> na", "<s><s>ta", "▁ta"]
+
+
+def other_classes(place):
+    cases = []
+    for folder, config, model in CLASSES:
+        with tempfile.TemporaryDirectory() as changed:
+            (Path(changed) / "tokenizer.json").write_bytes((place / folder / "tokenizer.json").read_bytes())
+            for name, over in {"tokenizer_config.json": config, "config.json": model}.items():
+                (Path(changed) / name).write_text(json.dumps(json.loads((place / folder / name).read_text()) | over))
+            tokenizer = AutoTokenizer.from_pretrained(changed)
+        texts = encoded(tokenizer, CLASSES_TEXTS)
+        case = {"folder": folder, "tokenizer_config": config, "config": model, "class": type(tokenizer).__name__}
+        cases.append(case | {"encode": texts, "decode": decoded(tokenizer, [text["ids"] for text in texts])})
+    return {"made_with": VERSIONS, "cases": cases}
+
+
 def chat_templates():
     templates, messages, cases = {}, {}, []
     for name, source, specials, over in chats.cases():
@@ -147,4 +184,5 @@ if __name__ == "__main__":
     write("chat_templates.json", chat_templates())
     folders = recipes.write_all(HERE / "tokenizers")
     write("tokenizers.json", {"made_with": VERSIONS} | {folder.name: small_tokenizer(folder) for folder in folders})
+    write("classes.json", other_classes(HERE / "tokenizers"))
     write("stories260k.json", stories(sys.argv[1]))

@@ -1,0 +1,114 @@
+//! What is changed in a `tokenizer.json` before it is loaded.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// Models of which transformers takes `tokenizer.json` as it is, whatever class `tokenizer_config.json` names.
+const AS_WRITTEN: [&str; 4] = ["mistral", "olmo2", "phi3", "qwen2"];
+
+/// `tokenizer.json` with the pipeline that transformers 5 builds for its class LlamaTokenizer instead of the written one. None where
+/// the written one stands.
+///
+/// The classes of Gemma, GPT-2, GPT-NeoX and Qwen2 build theirs too. Theirs is the one that these models have written down, so there
+/// is nothing to change; and a model that borrows such a class for another pipeline (SmolLM2 is a GPT2Tokenizer that splits digits) was
+/// trained with what it has written down, which transformers 4 took and we take.
+pub(super) fn as_class_builds(
+    json: &str,
+    tokenizer_config: &Value,
+    model_config: &Value,
+) -> Option<String> {
+    let class = [tokenizer_config, model_config]
+        .iter()
+        .find_map(|config| config["tokenizer_class"].as_str())?;
+    let written = model_config["model_type"]
+        .as_str()
+        .is_some_and(|model| AS_WRITTEN.contains(&model));
+    // Llama 3 names the class as well, but its tokenizer is of another kind.
+    if class.strip_suffix("Fast").unwrap_or(class) != "LlamaTokenizer"
+        || written
+        || json.contains("\"ByteLevel\"")
+    {
+        return None;
+    }
+    let spaced = tokenizer_config["add_prefix_space"] != false;
+    let scheme = match tokenizer_config["legacy"] == true {
+        _ if !spaced => "never",
+        true => "always",
+        false => "first",
+    };
+    let mut decoders = vec![
+        json!({"type": "Replace", "pattern": {"String": "▁"}, "content": " "}),
+        json!({"type": "ByteFallback"}),
+        json!({"type": "Fuse"}),
+    ];
+    if spaced {
+        decoders.push(json!({"type": "Strip", "content": " ", "start": 1, "stop": 0}));
+    }
+    let mut whole: Value = serde_json::from_str(json).ok()?;
+    let parts = whole.as_object_mut()?;
+    parts.insert("normalizer".into(), Value::Null);
+    parts.insert(
+        "pre_tokenizer".into(),
+        json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": scheme, "split": false}),
+    );
+    parts.insert(
+        "decoder".into(),
+        json!({"type": "Sequence", "decoders": decoders}),
+    );
+    Some(whole.to_string())
+}
+
+/// `tokenizer.json` without what puts white space before a text; None where nothing does.
+pub(super) fn without_leading_space(json: &str) -> Option<String> {
+    /// The two small parts, so that a large vocabulary is not parsed for nothing.
+    #[derive(Deserialize)]
+    struct Parts {
+        #[serde(default)]
+        normalizer: Value,
+        #[serde(default)]
+        pre_tokenizer: Value,
+    }
+    let mut parts: Parts = serde_json::from_str(json).ok()?;
+    let changed = [
+        drop_leading_space(&mut parts.normalizer),
+        drop_leading_space(&mut parts.pre_tokenizer),
+    ];
+    if !changed.contains(&true) {
+        return None;
+    }
+    let mut whole: Value = serde_json::from_str(json).ok()?;
+    whole["normalizer"] = parts.normalizer;
+    whole["pre_tokenizer"] = parts.pre_tokenizer;
+    Some(whole.to_string())
+}
+
+/// Walks a normaliser or pre-tokenizer; says whether it changed.
+fn drop_leading_space(part: &mut Value) -> bool {
+    match part["type"].as_str() {
+        Some("Sequence") => {
+            let mut changed = false;
+            for list in ["normalizers", "pretokenizers"] {
+                for part in part[list].as_array_mut().into_iter().flatten() {
+                    changed |= drop_leading_space(part);
+                }
+            }
+            changed
+        }
+        Some("Prepend") => {
+            // An empty sequence does nothing; `null` is not allowed within a sequence.
+            *part = serde_json::json!({"type": "Sequence", "normalizers": []});
+            true
+        }
+        Some("Metaspace") if part["prepend_scheme"] != "never" => {
+            part["prepend_scheme"] = "never".into();
+            // The older way to say the same.
+            part["add_prefix_space"] = false.into();
+            true
+        }
+        Some("ByteLevel") if part["add_prefix_space"] == true => {
+            part["add_prefix_space"] = false.into();
+            true
+        }
+        _ => false,
+    }
+}
