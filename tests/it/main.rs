@@ -1,5 +1,6 @@
 //! The one integration-test binary: a module per topic.
 
+mod candle_parity;
 mod codec;
 mod inspect;
 mod invariance;
