@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
 use std::thread;
 
 use super::checkpoint::Checkpoint;
-use super::decoder::Decoder;
+use super::decoder::{Decoder, Sizes};
 use super::kv_cache::{KvCache, Prefix};
 use super::lane::{Lane, Task};
 use super::lanes::{BATCH_ROWS, Lanes};
@@ -168,7 +168,7 @@ impl<'a> Work<'a> {
         threads: usize,
     ) -> Result<Self, ModelError> {
         for cell in cells {
-            check(decoder, cell)?;
+            check(&decoder.sizes, cell)?;
         }
         let mut order: Vec<usize> = (0..cells.len()).collect();
         order.sort_by_key(|&i| (cells[i].prompt, i));
@@ -217,8 +217,8 @@ impl<'a> Work<'a> {
     }
 }
 
-fn check(decoder: &Decoder, cell: &Cell<'_>) -> Result<(), ModelError> {
-    let sizes = &decoder.sizes;
+/// Refuses a cell that the model cannot run.
+pub(super) fn check(sizes: &Sizes, cell: &Cell<'_>) -> Result<(), ModelError> {
     let refuse = |why: String| ModelError::NotApplied {
         steering: format!("a rollout of {} tokens", cell.horizon),
         why,
@@ -304,7 +304,11 @@ fn observe_one(
             observer.seen.logits.extend_from_slice(&logits);
         }
     }
-    let seen = observer.seen;
+    finite(observer.seen, sequence)
+}
+
+/// What was seen, if all of it are numbers.
+pub(super) fn finite(seen: Observed, sequence: &Sequence<'_>) -> Result<Observed, ModelError> {
     let numbers = (seen.residuals.iter().chain(&seen.activations))
         .chain([&seen.logits])
         .flatten();

@@ -11,7 +11,7 @@ use super::kernels;
 use super::kv_cache::KvCache;
 use super::lanes::Lanes;
 use super::parts::Row;
-use super::{Cell, ModelError, Rollout};
+use super::{Cell, ModelError, Rollout, Steering};
 use crate::spec::doses::Apply;
 use crate::units::TokenId;
 
@@ -47,7 +47,49 @@ struct Active<'a> {
     /// Position of the first of them.
     position: usize,
     rollout: Rollout,
-    sampler: Option<LogitsProcessor>,
+    choice: Choice,
+}
+
+/// How the next token is chosen: greedily, or sampled.
+pub struct Choice(Option<LogitsProcessor>);
+
+impl Choice {
+    /// The next token; none when a logit is not finite.
+    pub fn token(&mut self, logits: &[f32]) -> Result<Option<TokenId>, ModelError> {
+        let greedy = kernels::argmax(logits).map(|token| token as TokenId);
+        match (&mut self.0, greedy) {
+            (Some(sampler), Some(_)) => {
+                let logits = Tensor::new(logits, &candle_core::Device::Cpu)?;
+                Ok(Some(sampler.sample(&logits)?))
+            }
+            (_, greedy) => Ok(greedy),
+        }
+    }
+}
+
+/// A cell's way of choosing tokens, from its beginning.
+pub fn choice(cell: &Cell<'_>) -> Choice {
+    Choice(cell.sample.map(|(sample, seed)| {
+        let temperature = sample.temperature;
+        let sampling = match (sample.top_k, sample.top_p) {
+            (None, None) => Sampling::All { temperature },
+            (Some(k), None) => Sampling::TopK { k, temperature },
+            (None, Some(p)) => Sampling::TopP { p, temperature },
+            (Some(k), Some(p)) => Sampling::TopKThenTopP { k, p, temperature },
+        };
+        LogitsProcessor::from_sampling(seed, sampling)
+    }))
+}
+
+/// Whether a position is steered, by its generation step: 0 at the last prompt token, none before it. Adding a dose of 0 would turn an
+/// activation of −0 into +0; leaving it out keeps dose 0 equal, bit for bit.
+pub fn is_steered(steering: &Steering, step: Option<usize>) -> bool {
+    let in_place = match (steering.apply, step, steering.window) {
+        (Apply::All, _, _) | (Apply::Generation, Some(_), None) => true,
+        (Apply::Generation, Some(step), Some(window)) => (window.from..window.to).contains(&step),
+        (Apply::Generation, None, _) => false,
+    };
+    in_place && steering.dose.0 != 0.0
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -81,6 +123,17 @@ impl<'a> Cell<'a> {
     /// Positions that a slot must hold for it, at most.
     pub(super) fn own_positions(&self) -> usize {
         self.prompt.len() - self.shared_len() + self.horizon
+    }
+
+    /// Where it stands at a generation step, for an error.
+    pub(super) fn place(&self, step: usize) -> String {
+        match self.steering {
+            Some(s) => format!(
+                "{} with dose {}, generation step {step}",
+                s.neuron, s.dose.0
+            ),
+            None => format!("the unsteered model, generation step {step}"),
+        }
     }
 }
 
@@ -214,31 +267,14 @@ impl<'a> Lane<'a> {
 impl<'a> Active<'a> {
     fn start(number: usize, cell: &'a Cell<'a>) -> Self {
         let shared = cell.shared_len();
-        let sampler = cell.sample.map(|(sample, seed)| {
-            let temperature = sample.temperature;
-            LogitsProcessor::from_sampling(
-                seed,
-                match (sample.top_k, sample.top_p) {
-                    (None, None) => Sampling::All { temperature },
-                    (Some(k), None) => Sampling::TopK { k, temperature },
-                    (None, Some(p)) => Sampling::TopP { p, temperature },
-                    (Some(k), Some(p)) => Sampling::TopKThenTopP { k, p, temperature },
-                },
-            )
-        });
         Self {
             number,
             cell,
             phase: Phase::Generate,
             pending: cell.prompt[shared..].to_vec(),
             position: shared,
-            rollout: Rollout {
-                tokens: Vec::new(),
-                ended: false,
-                nll: Vec::new(),
-                cosines: Vec::new(),
-            },
-            sampler,
+            rollout: Rollout::default(),
+            choice: choice(cell),
         }
     }
 
@@ -270,17 +306,10 @@ impl<'a> Active<'a> {
 
     /// The intervention at a position.
     fn push(&self, row: usize, position: usize) -> Option<Push> {
-        // Adding a dose of 0 would turn an activation of −0 into +0; leaving it out keeps dose 0 equal, bit for bit.
-        let steering = (self.cell.steering)
-            .filter(|steering| self.phase == Phase::Generate && steering.dose.0 != 0.0)?;
-        let steered = match (steering.apply, self.step_at(position), steering.window) {
-            (Apply::All, _, _) | (Apply::Generation, Some(_), None) => true,
-            (Apply::Generation, Some(step), Some(window)) => {
-                (window.from..window.to).contains(&step)
-            }
-            (Apply::Generation, None, _) => false,
-        };
-        steered.then_some(Push {
+        let steering = (self.cell.steering).filter(|steering| {
+            self.phase == Phase::Generate && is_steered(steering, self.step_at(position))
+        })?;
+        Some(Push {
             row,
             neuron: steering.neuron,
             dose: steering.dose,
@@ -289,14 +318,11 @@ impl<'a> Active<'a> {
 
     /// Chooses the next token; true when the rollout has come to its end.
     fn generate(&mut self, logits: &[f32], end_of_text: &[TokenId]) -> Result<bool, ModelError> {
-        let greedy = kernels::argmax(logits).ok_or_else(|| ModelError::NotFinite {
+        let step = self.rollout.tokens.len();
+        let token = (self.choice.token(logits)?).ok_or_else(|| ModelError::NotFinite {
             what: "a logit",
-            place: self.place(),
+            place: self.cell.place(step),
         })?;
-        let token = match &mut self.sampler {
-            None => greedy as TokenId,
-            Some(sampler) => sampler.sample(&Tensor::new(logits, &candle_core::Device::Cpu)?)?,
-        };
         if self.cell.steering.is_none() {
             self.rollout
                 .nll
@@ -327,17 +353,5 @@ impl<'a> Active<'a> {
             .nll
             .push(kernels::negative_log_likelihood(logits, token as usize));
         self.rollout.nll.len() == self.rollout.tokens.len()
-    }
-
-    /// Where this cell stands, for an error.
-    fn place(&self) -> String {
-        let step = self.rollout.tokens.len();
-        match self.cell.steering {
-            Some(s) => format!(
-                "{} with dose {}, generation step {step}",
-                s.neuron, s.dose.0
-            ),
-            None => format!("the unsteered model, generation step {step}"),
-        }
     }
 }

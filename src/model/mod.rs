@@ -19,6 +19,7 @@ pub mod lanes;
 pub mod parts;
 pub mod rope;
 pub mod scripted;
+pub mod tensor;
 pub mod tensors;
 pub mod tokenizer;
 
@@ -26,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 pub use engine::Transformer;
 pub use header::ModelHeader;
+pub use tensor::TensorTransformer;
 
 use crate::spec::doses::{Apply, StepWindow};
 use crate::spec::rollout::SampleSpec;
@@ -91,7 +93,7 @@ pub struct Cell<'a> {
 }
 
 /// A finished rollout.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Rollout {
     /// Generated tokens, end-of-text included when it was generated.
     pub tokens: Vec<TokenId>,

@@ -191,13 +191,27 @@ impl Rope {
         heads: usize,
         head_dim: usize,
     ) {
-        let width = self.frequencies.len() * 2;
+        let width = self.channels();
         for (row, position) in x.chunks_exact_mut(heads * head_dim).zip(positions) {
-            let angles = &self.chunk(position / CHUNK)[position % CHUNK * width..][..width];
+            let angles = self.angles(position);
             for head in row.chunks_exact_mut(head_dim) {
                 kernels::rotate(&mut head[..width], angles);
             }
         }
+    }
+
+    /// Channels of each head that are rotated: the first ones.
+    pub fn channels(&self) -> usize {
+        self.frequencies.len() * 2
+    }
+
+    /// Cosines, then sines, of a position's angles, `[channels]`.
+    ///
+    /// # Panics
+    /// If the position lies beyond the context.
+    pub fn angles(&self, position: usize) -> &[f32] {
+        let width = self.channels();
+        &self.chunk(position / CHUNK)[position % CHUNK * width..][..width]
     }
 
     fn chunk(&self, number: usize) -> &[f32] {

@@ -1,9 +1,12 @@
-//! Numbers and tokens against Hugging Face transformers, from the frozen references in `tests/reference` (see the README there).
+//! Numbers and tokens against Hugging Face transformers, from the frozen references in `tests/reference` (see the README there): of the
+//! engine for processors, and of the one on candle tensors, whose device is the processor here.
 
 use std::path::{Path, PathBuf};
 
+use candle_core::{DType, Device};
 use reachspec::model::{
-    Cell, LanguageModel, ModelHeader, Observed, Probe, Rollout, Sequence, Steering, Transformer,
+    Cell, LanguageModel, ModelHeader, Observed, Probe, Rollout, Sequence, Steering,
+    TensorTransformer, Transformer,
 };
 use reachspec::spec::doses::{Apply, StepWindow};
 use reachspec::units::{Dose, NeuronId};
@@ -181,13 +184,20 @@ fn hold(name: &str, folder: &Path) {
     }
     let model = Transformer::load(header, 2).unwrap();
     reference.leave_out_what_is_refused(&model);
-    for prompt in &reference.prompts {
-        hold_prompt(&model, prompt, &reference.activation_indices);
-    }
-    hold_rollouts(&model, &reference);
+    hold_all(&model, &reference);
+    let header = ModelHeader::read(folder).unwrap();
+    let model = TensorTransformer::load(header, &Device::Cpu, DType::F32).unwrap();
+    hold_all(&model, &reference);
 }
 
-fn hold_prompt(model: &Transformer, prompt: &Prompt, indices: &[usize]) {
+fn hold_all(model: &dyn LanguageModel, reference: &Reference) {
+    for prompt in &reference.prompts {
+        hold_prompt(model, prompt, &reference.activation_indices);
+    }
+    hold_rollouts(model, reference);
+}
+
+fn hold_prompt(model: &dyn LanguageModel, prompt: &Prompt, indices: &[usize]) {
     let probe = Probe {
         residuals: true,
         activations: true,
@@ -245,7 +255,7 @@ fn close(ours: &[f32], theirs: &[f32], what: &str) {
     );
 }
 
-fn hold_rollouts(model: &Transformer, reference: &Reference) {
+fn hold_rollouts(model: &dyn LanguageModel, reference: &Reference) {
     let cells: Vec<Cell<'_>> = (reference.rollouts.iter())
         .map(|expected| {
             let prompt = reference
