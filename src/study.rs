@@ -68,6 +68,8 @@ pub struct ModelIdentity {
     pub files: BTreeMap<String, String>,
     /// Sizes and kind.
     pub shape: Shape,
+    /// Number types in which the weights are stored, such as `bf16`.
+    pub stored_as: Vec<String>,
     /// Number type of the computation.
     pub dtype: Dtype,
     /// Where to compute.

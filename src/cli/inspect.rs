@@ -8,8 +8,7 @@ use anyhow::Context;
 use serde::Serialize;
 
 use super::Failure;
-use crate::model::checkpoint::{Checkpoint, dtype_name};
-use crate::model::families;
+use crate::model::checkpoint::Checkpoint;
 use crate::model::tensors::Order;
 use crate::model::{ModelError, ModelHeader};
 
@@ -113,11 +112,6 @@ impl Card {
         let family = header.family.as_ref();
         let (sizes, anatomy) = (family.sizes(), family.anatomy());
         let parameters = header.shape.parameters;
-        let mut stored_as: Vec<String> = (families::expected(family)?.iter())
-            .filter_map(|tensor| Some(dtype_name(checkpoint.stored(&tensor.name)?.dtype)))
-            .collect();
-        stored_as.sort();
-        stored_as.dedup();
         let text = |id| header.codec.token_text(id).unwrap_or_default();
         let end_of_text = header.end_of_text.iter();
         let cache = 2 * sizes.layers * sizes.kv_width();
@@ -129,7 +123,7 @@ impl Card {
                 head_width: sizes.heads.dim,
             },
             parameters,
-            stored_as,
+            stored_as: header.stored_as.clone(),
             tokens: header.codec.len(),
             end_of_text: end_of_text
                 .map(|&id| EndOfText { id, text: text(id) })

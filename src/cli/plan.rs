@@ -75,10 +75,7 @@ fn text(plan: &Plan) -> String {
     ));
     lines.push("\nmemory".into());
     let memory = &plan.memory;
-    lines.push(format!(
-        "  weights        {:>12}  in f32",
-        bytes(memory.weights)
-    ));
+    lines.push(format!("  weights        {:>12}", bytes(memory.weights)));
     lines.push(format!(
         "  KV cache       {:>12}  for {} rollouts at a time",
         bytes(memory.cache),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::Failure;
 use super::progress::{self, Events};
 use super::study::StudyArgs;
-use crate::model::Transformer;
+use crate::model;
 use crate::pipeline::{self, Options};
 use crate::record::manifest::Written;
 use crate::report::templates;
@@ -54,16 +54,18 @@ pub fn run(args: Args) -> Result<(), Failure> {
         threads,
         templates: args.templates,
     };
+    let overrides = args.study.overrides();
     let written = Written {
         spec_path: &args.study.spec,
         spec_text: &loaded.spec_text,
-        overrides: &args.study.settings.set,
+        overrides: &overrides,
     };
     let open = pipeline::open(&out, &loaded.study, &written, &options)?;
-    let model =
-        Transformer::load(loaded.header, threads).map_err(|e| Failure::Unusable(e.into()))?;
+    let identity = &loaded.study.model;
+    let model = model::load(loaded.header, identity.dtype, identity.device, threads)
+        .map_err(|e| Failure::Unusable(e.into()))?;
     let mut listener = progress::listener(args.events);
-    let summary = pipeline::run(&loaded.study, &model, open, &options, &mut *listener)
+    let summary = pipeline::run(&loaded.study, &*model, open, &options, &mut *listener)
         .map_err(Failure::from_run)?;
     drop(listener);
     super::say(summary)

@@ -1,6 +1,6 @@
 //! Everything about a model folder that can be known without reading its weights.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::checkpoint::Checkpoint;
+use super::checkpoint::{Checkpoint, dtype_name};
 use super::families::{self, Family};
 use super::keys::Keys;
 use super::tokenizer::TextCodec;
@@ -38,6 +38,8 @@ pub struct ModelHeader {
     pub codec: TextCodec,
     /// SHA-256 (lower-case hex) by file name, of every file that influences results.
     pub files: BTreeMap<String, String>,
+    /// Number types in which the weights are stored, sorted.
+    pub stored_as: Vec<String>,
     /// End-of-text tokens.
     pub end_of_text: Vec<u32>,
 }
@@ -51,7 +53,11 @@ impl ModelHeader {
         let (family, ends) = read_config(folder)?;
         let checkpoint = Checkpoint::open(folder)?;
         checkpoint.check_family(family.as_ref())?;
-        let shape = families::shape(family.as_ref(), &families::expected(family.as_ref())?);
+        let expected = families::expected(family.as_ref())?;
+        let shape = families::shape(family.as_ref(), &expected);
+        let stored_as: BTreeSet<String> = (expected.iter())
+            .filter_map(|tensor| Some(dtype_name(checkpoint.stored(&tensor.name)?.dtype)))
+            .collect();
         let codec = TextCodec::read(folder)?;
         check_vocabulary(folder, shape.vocab, &codec)?;
         Ok(Self {
@@ -59,6 +65,7 @@ impl ModelHeader {
             codec,
             files: hash_files(folder, &checkpoint)?,
             end_of_text: end_of_text(folder, ends, shape.vocab)?,
+            stored_as: stored_as.into_iter().collect(),
             shape,
             family,
         })

@@ -30,8 +30,50 @@ pub use header::ModelHeader;
 pub use tensor::TensorTransformer;
 
 use crate::spec::doses::{Apply, StepWindow};
+use crate::spec::model::{Device, Dtype};
 use crate::spec::rollout::SampleSpec;
 use crate::units::{Dose, NeuronId, TokenId};
+
+/// Loads a model's weights onto a device: plain `f32` on a processor by the engine that is made for it, everything else through candle.
+/// `threads` make rollouts on a processor; their number does not influence any result.
+///
+/// # Errors
+/// A damaged checkpoint, or a device that this machine or this build of the program does not have.
+pub fn load(
+    header: ModelHeader,
+    dtype: Dtype,
+    device: Device,
+    threads: usize,
+) -> Result<Box<dyn LanguageModel>, ModelError> {
+    if (dtype, device) == (Dtype::F32, Device::Cpu) {
+        return Ok(Box::new(Transformer::load(header, threads)?));
+    }
+    let candle_device = match device {
+        Device::Cpu => Ok(candle_core::Device::Cpu),
+        Device::Cuda(number) => candle_core::Device::new_cuda(number.into()),
+        Device::Metal => candle_core::Device::new_metal(0),
+    };
+    let candle_device = candle_device.map_err(|source| ModelError::Device {
+        device: device.to_string(),
+        source,
+    })?;
+    let number_type = match dtype {
+        Dtype::F32 => candle_core::DType::F32,
+        Dtype::Bf16 => candle_core::DType::BF16,
+        Dtype::F16 => candle_core::DType::F16,
+    };
+    let model = TensorTransformer::load(header, &candle_device, number_type)?;
+    Ok(Box::new(model))
+}
+
+/// Whether this build of the program can use a kind of device.
+pub fn is_built_for(device: Device) -> bool {
+    match device {
+        Device::Cpu => true,
+        Device::Cuda(_) => candle_core::utils::cuda_is_available(),
+        Device::Metal => candle_core::utils::metal_is_available(),
+    }
+}
 
 /// What a model is, as far as the law needs it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -163,6 +205,14 @@ pub enum ModelError {
         steering: String,
         /// Why.
         why: String,
+    },
+    /// A device cannot be used.
+    #[error("the device {device} cannot be used; choose another with `--device`, such as cpu")]
+    Device {
+        /// The device.
+        device: String,
+        /// What candle said.
+        source: candle_core::Error,
     },
     /// The computation failed.
     #[error("the forward pass failed")]

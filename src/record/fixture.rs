@@ -71,6 +71,7 @@ pub fn study() -> Study {
                 context: 64,
                 norm_after_ffn: false,
             },
+            stored_as: vec!["f32".into()],
             dtype: Dtype::F32,
             device: Device::Cpu,
         },

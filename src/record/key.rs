@@ -21,7 +21,11 @@ pub struct ModelFingerprint(String);
 impl ModelFingerprint {
     /// The fingerprint of a model. Name and folder are no part of it.
     pub fn of(model: &ModelIdentity) -> Self {
-        Self(canonical::hash(&(&model.files, model.dtype)))
+        Self(canonical::hash(&(
+            &model.files,
+            model.dtype,
+            model.device.kind(),
+        )))
     }
 
     /// A fingerprint as recorded.

@@ -1,7 +1,11 @@
 //! `model`: which language model is studied.
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// The model under study: a local folder in Hugging Face form, or a repository of the hub.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -18,7 +22,7 @@ pub struct ModelSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._/-]*$"))]
     pub revision: Option<String>,
-    /// Number type of the computation. Weights stored in another type are converted when read.
+    /// Number type of the computation: `f32`, `bf16` or `f16`. Weights stored in another type are converted when read.
     #[serde(default)]
     pub dtype: Dtype,
     /// Where to compute.
@@ -26,20 +30,112 @@ pub struct ModelSpec {
     pub device: Device,
 }
 
-/// Number type of the computation.
+/// Number type of the computation. Norms, softmax and logits are computed in f32 whatever it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Dtype {
     /// 32-bit floating point.
     #[default]
     F32,
+    /// 16-bit floating point with the range of f32 (bfloat16). Slower than f32 on a processor.
+    Bf16,
+    /// 16-bit floating point (IEEE 754 half precision): numbers beyond 65504 overflow. Slower than f32 on a processor.
+    F16,
 }
 
-/// Where to compute.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+/// Where to compute: `cpu`, `cuda` (the first graphics processor), `cuda:1`, or `metal`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Device {
     /// The processor.
     #[default]
     Cpu,
+    /// A CUDA device by its number; needs a program built with `--features cuda`.
+    Cuda(u16),
+    /// The graphics processor of a Mac; needs a program built with `--features metal`.
+    Metal,
+}
+
+impl Device {
+    /// `cpu`, `cuda` or `metal`: devices of one kind compute the same.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Device::Cpu => "cpu",
+            Device::Cuda(_) => "cuda",
+            Device::Metal => "metal",
+        }
+    }
+}
+
+impl FromStr for Device {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = text.strip_prefix("cuda:").map(str::parse);
+        match (text, number) {
+            ("cpu", _) => Ok(Device::Cpu),
+            ("metal", _) => Ok(Device::Metal),
+            ("cuda", _) => Ok(Device::Cuda(0)),
+            (_, Some(Ok(number))) => Ok(Device::Cuda(number)),
+            _ => Err(format!(
+                "`{text}` is no device; known are cpu, cuda, cuda:1 and so on, and metal"
+            )),
+        }
+    }
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Device::Cuda(number) => write!(f, "cuda:{number}"),
+            other => f.write_str(other.kind()),
+        }
+    }
+}
+
+impl Serialize for Device {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Device {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(de::Error::custom)
+    }
+}
+
+impl JsonSchema for Device {
+    fn schema_name() -> Cow<'static, str> {
+        "Device".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "Where to compute: `cpu`, `cuda` (the first graphics processor), `cuda:1`, or `metal`. Devices other than `cpu` need a program built with the feature of that name.",
+            "type": "string",
+            "pattern": r"^(cpu|metal|cuda(:[0-9]{1,4})?)$",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_are_written_as_they_are_read() {
+        for (text, device, written) in [
+            ("cpu", Device::Cpu, "cpu"),
+            ("cuda", Device::Cuda(0), "cuda:0"),
+            ("cuda:3", Device::Cuda(3), "cuda:3"),
+            ("metal", Device::Metal, "metal"),
+        ] {
+            assert_eq!(text.parse(), Ok(device));
+            assert_eq!(device.to_string(), written);
+        }
+        for text in ["", "CPU", "cuda:", "cuda:-1", "cuda:99999999", "tpu"] {
+            assert!(text.parse::<Device>().unwrap_err().contains("no device"));
+        }
+    }
 }

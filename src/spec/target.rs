@@ -14,6 +14,9 @@ pub trait SpecTarget {
     /// SHA-256 (lower-case hex) by file name.
     fn files(&self) -> &BTreeMap<String, String>;
 
+    /// Number types in which the weights are stored, sorted.
+    fn stored_as(&self) -> Vec<String>;
+
     /// Plain text, with the special tokens that the tokenizer adds.
     fn encode_text(&self, text: &str) -> Result<Vec<TokenId>, ModelError>;
 
@@ -34,6 +37,10 @@ impl SpecTarget for ModelHeader {
 
     fn files(&self) -> &BTreeMap<String, String> {
         &self.files
+    }
+
+    fn stored_as(&self) -> Vec<String> {
+        self.stored_as.clone()
     }
 
     fn encode_text(&self, text: &str) -> Result<Vec<TokenId>, ModelError> {
@@ -84,6 +91,10 @@ impl SpecTarget for ToyTarget {
 
     fn files(&self) -> &BTreeMap<String, String> {
         &self.files
+    }
+
+    fn stored_as(&self) -> Vec<String> {
+        vec!["f32".into()]
     }
 
     fn encode_text(&self, text: &str) -> Result<Vec<TokenId>, ModelError> {

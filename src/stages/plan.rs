@@ -4,7 +4,9 @@ use serde::Serialize;
 
 use crate::model::decoder::Sizes;
 use crate::model::lanes::Lanes;
+use crate::model::tensor;
 use crate::spec::doses::Apply;
+use crate::spec::model::{Device, Dtype};
 use crate::spec::neurons::Role;
 use crate::spec::summary;
 use crate::study::{Selection, Study};
@@ -37,7 +39,7 @@ pub struct Plan {
 /// What a run holds in memory, in bytes; the program itself and its buffers come on top.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct PlannedMemory {
-    /// The weights, in `f32`.
+    /// The weights, in the number type of the computation.
     pub weights: usize,
     /// Keys and values of the rollouts in flight, and of their prompts.
     pub cache: usize,
@@ -104,6 +106,21 @@ pub fn plan(study: &Study, sizes: &Sizes, threads: usize) -> Plan {
     }
 }
 
+/// The same on candle tensors: a batch at a time, whose keys and values are copied when they grow.
+fn tensor_memory(study: &Study, sizes: &Sizes, trials: usize, longest: usize) -> PlannedMemory {
+    let bytes = match study.model.dtype {
+        Dtype::F32 => 4,
+        Dtype::Bf16 | Dtype::F16 => 2,
+    };
+    let rollouts = trials.min(tensor::BATCH);
+    let positions = longest + study.rollout.longest().0;
+    PlannedMemory {
+        weights: study.model.shape.parameters * bytes,
+        cache: 2 * rollouts * positions * 2 * sizes.layers * sizes.kv_width() * bytes,
+        rollouts,
+    }
+}
+
 /// The memory of the sweep, the largest of the stages.
 fn memory(study: &Study, sizes: &Sizes, threads: usize, trials: usize) -> PlannedMemory {
     let sets = (study.behaviors.iter()).map(|behavior| study.prompts_of(behavior));
@@ -118,6 +135,9 @@ fn memory(study: &Study, sizes: &Sizes, threads: usize, trials: usize) -> Planne
         Apply::All => longest,
     };
     let capacity = own + study.rollout.longest().0;
+    if (study.model.dtype, study.model.device) != (Dtype::F32, Device::Cpu) {
+        return tensor_memory(study, sizes, trials, longest);
+    }
     let lanes = Lanes::new(sizes, threads, trials, capacity);
     // Rollouts start in the order of their prompts, so that only a few prompts are in flight at a time.
     let per_prompt = (trials / prompts.len().max(1)).max(1);

@@ -117,6 +117,42 @@ fn the_shipped_model() {
     hold("bilingual", &ours("specs/models/bilingual"));
 }
 
+/// Half precision keeps 8 or 11 binary digits: near to f32, and not equal to it.
+#[test]
+fn half_precision_is_near_single_precision() {
+    let prompt = [1, 40, 7, 88, 23, 61, 5, 90];
+    let logits = |dtype| {
+        let header = ModelHeader::read(&ours("specs/models/bilingual")).unwrap();
+        let model = TensorTransformer::load(header, &Device::Cpu, dtype).unwrap();
+        let probe = Probe {
+            logits: true,
+            ..Probe::default()
+        };
+        let sequence = Sequence {
+            tokens: &prompt,
+            from: 0,
+        };
+        let mut seen = Observed::default();
+        model
+            .observe(&[sequence], probe, &mut |_, observed| seen = observed)
+            .unwrap();
+        seen.logits
+    };
+    let exact = logits(DType::F32);
+    let largest = exact
+        .iter()
+        .fold(0.0_f32, |largest, x| largest.max(x.abs()));
+    for (dtype, share) in [(DType::BF16, 0.1), (DType::F16, 0.02)] {
+        let worst = (logits(dtype).iter().zip(&exact))
+            .map(|(a, b)| (a - b).abs())
+            .fold(0.0, f32::max);
+        assert!(
+            worst > 0.0 && worst < share * largest,
+            "{dtype:?}: {worst} of {largest}"
+        );
+    }
+}
+
 /// A test for each tiny model of `tests/reference/models`.
 macro_rules! tiny_models {
     ($($test:ident: $name:literal),* $(,)?) => {

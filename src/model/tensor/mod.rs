@@ -19,7 +19,7 @@ use batch::{Batch, Run};
 use forward::{TensorDecoder, TensorHook};
 
 /// Rollouts that are made together.
-const BATCH: usize = 64;
+pub const BATCH: usize = 64;
 
 /// A language model with its weights on a device, in a number type.
 pub struct TensorTransformer {

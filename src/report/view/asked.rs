@@ -8,7 +8,9 @@ use crate::report::format::{
 use crate::report::input::Input;
 use crate::report::wording::role;
 use crate::spec::doses::{Apply, DoseUnit};
+use crate::spec::model::Device;
 use crate::stages::screen::Group;
+use crate::study::ModelIdentity;
 use crate::study::{Behavior, NeuronGroup, Selection};
 
 /// What was asked.
@@ -255,7 +257,7 @@ pub fn provenance(input: &Input) -> Provenance {
     Provenance {
         model: model.name.clone(),
         sizes: sizes(input),
-        dtype: keyword(model.dtype),
+        dtype: number_types(model),
         files: (model.files.iter())
             .map(|(name, sha256)| Hash {
                 name: name.clone(),
@@ -275,6 +277,20 @@ pub fn provenance(input: &Input) -> Provenance {
         spec: spec_name(input.spec_file).into(),
         positions: thousands(input.predictions.calibration.positions),
     }
+}
+
+/// The number type of the computation, and that of the stored weights where it is another.
+fn number_types(model: &ModelIdentity) -> String {
+    let computed = keyword(model.dtype);
+    let device = match model.device {
+        Device::Cpu => String::new(),
+        other => format!(" on {}", other.kind()),
+    };
+    if model.stored_as.iter().all(|stored| *stored == computed) {
+        return format!("{computed}{device}");
+    }
+    let stored = listed(&model.stored_as);
+    format!("computed in {computed}{device} from weights stored as {stored}")
 }
 
 /// The last part of a path, whichever way its slashes lean.

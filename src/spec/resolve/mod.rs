@@ -52,6 +52,7 @@ fn study(context: &mut Context<'_>, folder: &Path) -> Option<Study> {
     let ceiling = choices::ceiling(context);
     let coherence = choices::coherence(context, &sets);
     disjoint::calibration_prompts(context, &sets);
+    device(context);
     let title = spec.report.title.clone().unwrap_or(spec.name.clone());
     Some(Study {
         name: spec.name.clone(),
@@ -105,6 +106,21 @@ fn calibration(context: &mut Context<'_>) -> Calibration {
     }
 }
 
+/// A device that this build of the program cannot use is refused before anything is computed.
+fn device(context: &mut Context<'_>) {
+    let device = context.written.spec.model.device;
+    if !crate::model::is_built_for(device) {
+        let kind = device.kind();
+        context.reject(
+            &SpecPath::root().key("model").key("device"),
+            format!("this program was built without {kind}"),
+            format!(
+                "build it with `cargo build --release --features {kind}`, or use `device: cpu`"
+            ),
+        );
+    }
+}
+
 fn identity(context: &Context<'_>, folder: &Path) -> ModelIdentity {
     let spec = &context.written.spec.model;
     ModelIdentity {
@@ -112,6 +128,7 @@ fn identity(context: &Context<'_>, folder: &Path) -> ModelIdentity {
         folder: folder.to_owned(),
         files: context.target.files().clone(),
         shape: context.target.shape().clone(),
+        stored_as: context.target.stored_as(),
         dtype: spec.dtype,
         device: spec.device,
     }
