@@ -1,6 +1,8 @@
 //! The one integration-test binary: a module per topic.
 
 mod codec;
+mod hub;
+mod hub_server;
 mod inspect;
 mod invariance;
 mod model_folder;
