@@ -55,6 +55,11 @@ pub fn run(args: Args) -> Result<(), Failure> {
 
 fn card(args: &Args) -> anyhow::Result<Card> {
     let Some((repository, revision)) = at_the_hub(&args.model) else {
+        if !args.model.exists() {
+            return Err(anyhow!(
+                "there is no such folder; a model of the Hugging Face hub is written owner/name@commit"
+            ));
+        }
         return Ok(Card::of(&args.model, folder_name(&args.model), args.quick)?);
     };
     let model = HubModel {

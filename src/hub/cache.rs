@@ -62,11 +62,10 @@ impl RepositoryCache {
         is_commit(commit).then(|| commit.to_owned())
     }
 
-    /// Notes what a tag or branch points to.
-    pub fn set_reference(&self, revision: &str, commit: &str) -> Result<(), Problem> {
-        match self.reference_file(revision) {
-            Some(file) => write(&file, commit),
-            None => Ok(()),
+    /// Notes what a tag or branch points to. A cache that cannot be written, as one that many share, goes without.
+    pub fn set_reference(&self, revision: &str, commit: &str) {
+        if let Some(file) = self.reference_file(revision) {
+            write(&file, commit).ok();
         }
     }
 
@@ -74,9 +73,9 @@ impl RepositoryCache {
         is_inside(revision).then(|| self.folder.join("refs").join(revision))
     }
 
-    /// Notes that the hub has no such file at a commit.
-    pub fn set_absent(&self, commit: &str, name: &str) -> Result<(), Problem> {
-        write(&self.absent(commit, name), "")
+    /// Notes that the hub has no such file at a commit, where the cache can be written.
+    pub fn set_absent(&self, commit: &str, name: &str) {
+        write(&self.absent(commit, name), "").ok();
     }
 
     fn absent(&self, commit: &str, name: &str) -> PathBuf {
@@ -140,12 +139,9 @@ fn missing_weights(folder: &Path) -> Vec<String> {
 }
 
 /// Writes a small file, with its folder.
-fn write(file: &Path, text: &str) -> Result<(), Problem> {
-    let written = || {
-        std::fs::create_dir_all(file.parent().unwrap_or(Path::new("")))?;
-        std::fs::write(file, text)
-    };
-    written().map_err(|e| Problem::io(file, e))
+fn write(file: &Path, text: &str) -> std::io::Result<()> {
+    std::fs::create_dir_all(file.parent().unwrap_or(Path::new("")))?;
+    std::fs::write(file, text)
 }
 
 /// The hub's cache, as huggingface_hub finds it.
@@ -204,7 +200,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let cache = RepositoryCache::new(root.path().to_owned(), "a/b");
         let refs = root.path().join("models--a--b/refs");
-        cache.set_reference("pr/1", COMMIT).unwrap();
+        cache.set_reference("pr/1", COMMIT);
         std::fs::write(refs.join("main"), format!("{COMMIT}\n")).unwrap();
         std::fs::write(refs.join("evil"), "../../..").unwrap();
         for (revision, found) in [
@@ -216,7 +212,7 @@ mod tests {
         ] {
             assert_eq!(cache.reference(revision).is_some(), found, "{revision}");
         }
-        cache.set_reference("../../outside", COMMIT).unwrap();
+        cache.set_reference("../../outside", COMMIT);
         assert!(!root.path().join("outside").exists());
     }
 
@@ -240,7 +236,7 @@ mod tests {
         write("tokenizer_config.json", "").unwrap();
         assert_eq!(cache.kept(COMMIT), Kept::Enough);
         for name in OPTIONAL {
-            cache.set_absent(COMMIT, name).unwrap();
+            cache.set_absent(COMMIT, name);
         }
         assert_eq!(cache.kept(COMMIT), Kept::All);
     }

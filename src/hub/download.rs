@@ -48,7 +48,7 @@ impl Hub {
     /// Prepares requests as the environment says (`HF_ENDPOINT`, `HF_TOKEN` and what `hf auth login` left); sends none.
     pub fn connect(cache: &RepositoryCache, repository: &str) -> Result<Self, Problem> {
         let variable = |name: &str| std::env::var_os(name);
-        let endpoint = text(&variable, "HF_ENDPOINT").unwrap_or_else(|| PUBLIC_HUB.to_owned());
+        let endpoint = text(variable, "HF_ENDPOINT").unwrap_or_else(|| PUBLIC_HUB.to_owned());
         let endpoint = endpoint.trim_end_matches('/');
         check_endpoint(endpoint)?;
         let token = token(variable);
@@ -62,7 +62,7 @@ impl Hub {
             .with_user_agent("reachspec", env!("CARGO_PKG_VERSION"))
             .build()
             .map_err(|e| Problem::api(&shown, &cache.root, e, signed_in))?;
-        let patience = text(&variable, "HF_HUB_DOWNLOAD_TIMEOUT");
+        let patience = text(variable, "HF_HUB_DOWNLOAD_TIMEOUT");
         let patience = patience.and_then(|seconds| seconds.parse().ok());
         Ok(Self {
             api,
@@ -111,7 +111,7 @@ impl Hub {
         }
         let (small, weights) = files::chosen(&listing.names)?;
         for name in OPTIONAL.iter().filter(|name| !small.contains(name)) {
-            cache.set_absent(commit, name)?;
+            cache.set_absent(commit, name);
         }
         for name in small {
             self.fetch(cache, commit, name)?;

@@ -123,7 +123,7 @@ impl HubModel<'_> {
         match (hub.listing(self.revision), kept) {
             (Ok(listing), _) => {
                 if self.allow_moving {
-                    cache.set_reference(self.revision, &listing.commit)?;
+                    cache.set_reference(self.revision, &listing.commit);
                 }
                 Ok(listing.commit)
             }

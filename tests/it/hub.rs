@@ -237,6 +237,10 @@ fn offline_means_no_request() {
     assert_eq!(server.requests().len(), 0);
 
     user.card();
+    assert_eq!(
+        names(&user.repository()),
+        [".no_exist", "blobs", "refs", "snapshots"]
+    );
     // Hugging Face's own tools do not note what a repository lacks.
     std::fs::remove_dir_all(user.repository().join(".no_exist")).unwrap();
     let asked = server.requests().len();
@@ -389,6 +393,14 @@ fn an_index_cannot_lead_elsewhere() {
         User::of(&server).refused(COMMIT, &[phrase]);
         assert!(!server.requests().iter().any(|r| r.path.contains("evil")));
     }
+}
+
+#[test]
+fn a_folder_that_is_not_there_may_be_meant_as_a_repository() {
+    let user = User::of(&HubServer::start(Content::of(SINGLE)));
+    let (code, _, err) = user.says(&["inspect", REPOSITORY]);
+    assert_eq!(code, 3);
+    assert!(err.contains("owner/name@commit"), "{err}");
 }
 
 #[cfg(unix)]
