@@ -3,6 +3,9 @@
 //! hf-hub speaks the protocol, follows redirects, resumes what was cut off and gives a file its name when it is complete. What it
 //! leaves out is here: the token of the environment, waiting no longer than is sensible, trying again, checking what arrived, and not
 //! fetching a blob twice.
+//!
+//! Known and not to be changed from here: when hf-hub 0.5 asks for the size of a file, it sends the token along to where the hub
+//! redirects it (its CDN). The download itself does not.
 
 use std::ffi::OsString;
 use std::path::Path;
