@@ -17,6 +17,7 @@
 //! | [`units`] | doses, horizons, neurons: units live in types |
 //! | [`spec`] | what was written, key by key; parsing, diagnostics, resolution |
 //! | [`study`] | what was decided |
+//! | [`hub`] | models of the Hugging Face hub: the cache, downloads |
 //! | [`model`] | the only door to a language model: weights, tokenizer, forward pass, steered rollouts |
 //! | [`law`], [`stats`] | pure functions, cited |
 //! | [`oracles`], [`coherence`] | deterministic judges of a rollout's text and of its collapse |
@@ -30,6 +31,7 @@
 pub mod cli;
 pub mod coherence;
 pub mod events;
+pub mod hub;
 pub mod law;
 pub mod model;
 pub mod oracles;

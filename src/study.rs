@@ -59,7 +59,7 @@ pub struct Study {
 /// Which model is studied. `folder` says where it was found on this machine and is no part of the study's identity.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ModelIdentity {
-    /// As asked for in the spec: the folder's name, or `owner/name@revision`.
+    /// The folder's name, or `owner/name@commit`.
     pub name: String,
     /// Where it was found.
     #[serde(skip)]

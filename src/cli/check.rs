@@ -12,7 +12,8 @@ use crate::spec::summary::summary;
 /// Say everything that is wrong with a spec
 ///
 /// Does all that `run` does before it loads the weights: reads the spec, its prompts and word lists, and the model's
-/// configuration and tokenizer. A spec that passes is accepted by `run`.
+/// configuration, tokenizer and file hashes. A spec that passes is accepted by `run`. So a model of the Hugging Face hub that is not in
+/// its cache is downloaded, with its weights; HF_HUB_OFFLINE=1 forbids it.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {

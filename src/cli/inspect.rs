@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use serde::Serialize;
 
 use super::Failure;
+use crate::hub::{HubModel, Network};
 use crate::model::checkpoint::Checkpoint;
 use crate::model::tensors::Order;
 use crate::model::{ModelError, ModelHeader};
@@ -18,9 +19,11 @@ use crate::model::{ModelError, ModelHeader};
 Examples:
   reachspec inspect specs/models/bilingual
   reachspec inspect ~/models/Llama-3.2-1B --quick
-  reachspec inspect specs/models/bilingual --json | jq .shape")]
+  reachspec inspect specs/models/bilingual --json | jq .shape
+  reachspec inspect owner/name@COMMIT")]
 pub struct Args {
-    /// Folder with config.json, tokenizer.json and safetensors weights
+    /// Folder with config.json, tokenizer.json and safetensors weights; or `owner/name@commit` of the Hugging Face hub,
+    /// downloaded into its cache where it is not there (HF_HUB_OFFLINE=1 forbids it)
     model: PathBuf,
     /// Print JSON
     #[arg(long)]
@@ -32,7 +35,7 @@ pub struct Args {
 
 /// Runs the subcommand.
 pub fn run(args: Args) -> Result<(), Failure> {
-    let card = Card::of(&args.model, args.quick)
+    let card = card(&args)
         .with_context(|| format!("cannot use the model `{}`", args.model.display()))
         .map_err(Failure::Unusable)?;
     let text = match args.json {
@@ -47,6 +50,46 @@ pub fn run(args: Args) -> Result<(), Failure> {
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         result => result.map_err(|e| Failure::Failed(e.into())),
     }
+}
+
+fn card(args: &Args) -> anyhow::Result<Card> {
+    let Some((repository, revision)) = at_the_hub(&args.model) else {
+        if !args.model.exists() {
+            return Err(anyhow!(
+                "there is no such folder; a model of the Hugging Face hub is written owner/name@commit"
+            ));
+        }
+        return Ok(Card::of(&args.model, folder_name(&args.model), args.quick)?);
+    };
+    let model = HubModel {
+        repository,
+        revision,
+        allow_moving: false,
+    };
+    let folder = model
+        .locate(Network::from_environment())
+        .map_err(|error| anyhow!("{error}; {}", error.help()))?;
+    let commit = folder_name(&folder);
+    Ok(Card::of(
+        &folder,
+        format!("{repository}@{commit}"),
+        args.quick,
+    )?)
+}
+
+/// Repository and revision, where the argument reads `owner/name@revision` and is not the path of something that is there.
+fn at_the_hub(model: &Path) -> Option<(&str, &str)> {
+    let (repository, revision) = model.to_str()?.split_once('@')?;
+    let plain = |text: &str, also: &str| {
+        text.starts_with(|first: char| first.is_ascii_alphanumeric())
+            && text
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || also.contains(c))
+    };
+    let named = repository.split('/').count() <= 2
+        && repository.split('/').all(|part| plain(part, "-_."))
+        && plain(revision, "-_./");
+    (named && !model.exists()).then_some((repository, revision))
 }
 
 /// What `inspect` says about a model.
@@ -106,7 +149,7 @@ struct WriteNorms {
 }
 
 impl Card {
-    fn of(folder: &Path, quick: bool) -> Result<Self, ModelError> {
+    fn of(folder: &Path, name: String, quick: bool) -> Result<Self, ModelError> {
         let header = ModelHeader::read(folder)?;
         let checkpoint = Checkpoint::open(folder)?;
         let family = header.family.as_ref();
@@ -116,7 +159,7 @@ impl Card {
         let end_of_text = header.end_of_text.iter();
         let cache = 2 * sizes.layers * sizes.kv_width();
         Ok(Self {
-            name: folder_name(folder),
+            name,
             attention: Attention {
                 query_heads: sizes.heads.query,
                 key_value_heads: sizes.heads.kv,
@@ -326,6 +369,16 @@ pub(super) fn bytes(count: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hub_models_are_told_from_folders() {
+        let hub = |text| at_the_hub(Path::new(text));
+        assert_eq!(hub("a/b-1.5@main"), Some(("a/b-1.5", "main")));
+        assert_eq!(hub("gpt2@0123"), Some(("gpt2", "0123")));
+        for folder in ["a/b", "./a@b", "/a@b", "a/b/c@d", "a/b@", "../x@y", "."] {
+            assert_eq!(hub(folder), None, "{folder}");
+        }
+    }
 
     #[test]
     fn numbers_read_well() {

@@ -7,6 +7,9 @@ use super::{Failure, say};
 use crate::stages::plan::{Plan, plan};
 
 /// Say what a run would do, without reading weights or running anything.
+///
+/// A model of the Hugging Face hub that is not in its cache is downloaded first, as hashes of its files are part of the study;
+/// HF_HUB_OFFLINE=1 forbids it.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -38,7 +41,12 @@ pub fn run(args: Args) -> Result<(), Failure> {
 }
 
 fn text(plan: &Plan) -> String {
-    let mut lines = vec![format!("{} ({})", plan.study, &plan.study_sha256[..12])];
+    let mut lines = vec![format!(
+        "{} on {} ({})",
+        plan.study,
+        plan.model,
+        &plan.study_sha256[..12]
+    )];
     lines.push("\nneurons".into());
     for group in &plan.groups {
         let role = serde_json::to_value(group.role).expect("roles are plain data");

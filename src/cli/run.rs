@@ -13,7 +13,8 @@ use crate::report::templates;
 /// Run a study: screen, calibrate, predict and seal, sweep, judge, report.
 ///
 /// Running the same command again continues an interrupted run. When only doses, prompts, horizons or neurons were added since, only
-/// the missing trials are run; any other change needs `--fresh` or another `--out`.
+/// the missing trials are run; any other change needs `--fresh` or another `--out`. A model of the Hugging Face hub that is not in its
+/// cache is downloaded first; HF_HOME, HF_TOKEN, HF_ENDPOINT and HF_HUB_OFFLINE mean what they mean to Hugging Face's own tools.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {

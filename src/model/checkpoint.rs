@@ -18,8 +18,10 @@ use super::ModelError;
 use super::families::{self, Family};
 use super::tensors::Expected;
 
-const SINGLE: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
+/// The file of weights that are in one file.
+pub const SINGLE: &str = "model.safetensors";
+/// The file that says in which shard a tensor lies.
+pub const INDEX: &str = "model.safetensors.index.json";
 const EMBEDDING: &str = "model.embed_tokens.weight";
 const UNEMBEDDING: &str = "lm_head.weight";
 
@@ -273,7 +275,7 @@ pub fn dtype_name(dtype: Dtype) -> String {
 }
 
 /// Shard by tensor name.
-type Shards = BTreeMap<String, String>;
+pub type Shards = BTreeMap<String, String>;
 
 /// The weight files of a folder, sorted, and the index when the weights are sharded.
 fn find_files(folder: &Path) -> Result<(Vec<PathBuf>, Option<Shards>), ModelError> {
@@ -292,7 +294,10 @@ fn find_files(folder: &Path) -> Result<(Vec<PathBuf>, Option<Shards>), ModelErro
 }
 
 /// Reads the index of sharded weights.
-fn read_index(path: &Path) -> Result<Shards, String> {
+///
+/// # Errors
+/// The file cannot be read, is no index, or names something that is not a file of its own folder.
+pub fn read_index(path: &Path) -> Result<Shards, String> {
     #[derive(Deserialize)]
     struct Index {
         weight_map: Shards,

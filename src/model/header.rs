@@ -138,9 +138,32 @@ fn hash_files(
             let name = file.file_name().unwrap_or_default();
             let hash = sha256(&file)
                 .map_err(|e| ModelError::from((file.as_path(), format!("cannot be read: {e}"))))?;
+            check_blob(&file, &hash)?;
             Ok((name.to_string_lossy().into_owned(), hash))
         })
         .collect()
+}
+
+/// In the hub's cache a weight file is a link to a blob, and the blob is named after its SHA-256: a damaged one is found out.
+fn check_blob(file: &Path, hash: &str) -> Result<(), ModelError> {
+    let Ok(blob) = std::fs::read_link(file) else {
+        return Ok(());
+    };
+    let part = |path: Option<&Path>| {
+        let name = path.and_then(Path::file_name).unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    };
+    let (folder, name) = (part(blob.parent()), part(Some(&blob)));
+    let is_hash = name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if folder != "blobs" || !is_hash || name == hash {
+        return Ok(());
+    }
+    let blob = file.canonicalize().unwrap_or(blob);
+    let problem = format!(
+        "is damaged: its SHA-256 is not the one that the hub gives; delete {} and run the command again, to download it anew",
+        blob.display()
+    );
+    Err((file, problem).into())
 }
 
 /// SHA-256 of a file's bytes in lower-case hex, read piece by piece.

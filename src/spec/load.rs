@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-use super::hub;
+use super::hub::{self, Asked};
 use super::path::SpecPath;
 use super::problem::SpecError;
 use super::resolve::resolve;
 use super::target::SpecTarget;
 use super::written::Written;
+use crate::hub::Network;
 use crate::model::{ModelError, ModelHeader};
 use crate::study::Study;
 
@@ -44,38 +45,47 @@ impl LoadError {
     }
 }
 
-/// Reads a spec, changes it by `--set` arguments (`key.path=value`), finds its model and resolves it.
+/// Reads a spec, changes it by `--set` arguments (`key.path=value`), finds its model, downloading it from the hub where
+/// it is not in the cache (unless `HF_HUB_OFFLINE` is set), and resolves it.
 ///
 /// # Errors
 /// Every problem of the spec at once, each with its place; or why the model cannot be used.
 pub fn load_study(path: &Path, settings: &[String]) -> Result<Loaded, LoadError> {
-    load_with(path, settings, ModelHeader::read)
+    let network = Network::from_environment();
+    load_with(path, settings, network, ModelHeader::read)
 }
 
-/// The same with another way to read the model's folder, so that tests need no model.
+/// The same with another way to read the model's folder, and perhaps without the network, so that tests need no model.
 pub fn load_with<T: SpecTarget>(
     path: &Path,
     settings: &[String],
+    network: Network,
     read: impl FnOnce(&Path) -> Result<T, ModelError>,
 ) -> Result<Loaded<T>, LoadError> {
     let written = Written::read(path, settings).map_err(LoadError::Spec)?;
     let asked = hub::asked(&written).map_err(|p| LoadError::Spec(written.error(vec![p])))?;
-    let unusable = |message: String, help: String| {
-        let spec = &written.spec.model;
-        let key = if spec.hub.is_some() { "hub" } else { "path" };
+    let error = |key: &str, message: String, help: String| {
         let path = SpecPath::root().key("model").key(key);
-        let problem = written.located.problem(&path, message).help(help);
-        LoadError::Model(written.error(vec![problem]))
+        written.error(vec![written.located.problem(&path, message).help(help)])
     };
-    let folder = asked
-        .find()
-        .map_err(|(message, help)| unusable(message, help))?;
-    let header = read(&folder).map_err(|error| {
-        let message = format!("the model in {} cannot be used: {error}", folder.display());
-        unusable(
-            message,
-            "`reachspec inspect` says more about a model folder".into(),
-        )
+    let folder = asked.find(network).map_err(|problem| {
+        let error = error(problem.key, problem.message, problem.help);
+        match problem.rejected {
+            true => LoadError::Spec(error),
+            false => LoadError::Model(error),
+        }
+    })?;
+    let header = read(&folder).map_err(|problem| {
+        let key = match asked {
+            Asked::Folder(_) => "path",
+            Asked::Hub(_) => "hub",
+        };
+        let message = format!(
+            "the model in {} cannot be used: {problem}",
+            folder.display()
+        );
+        let help = "`reachspec inspect` says more about a model folder";
+        LoadError::Model(error(key, message, help.into()))
     })?;
     let study = resolve(&written, &folder, &header).map_err(LoadError::Spec)?;
     Ok(Loaded {

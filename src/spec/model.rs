@@ -18,10 +18,13 @@ pub struct ModelSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?$"))]
     pub hub: Option<String>,
-    /// Commit hash, tag or branch of the hub repository.
+    /// Commit of the hub repository, as its full hash of 40 digits. A tag or branch needs `allow_moving_revision`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._/-]*$"))]
     pub revision: Option<String>,
+    /// Whether `revision` may be a tag or branch, which can point to other files tomorrow. The record names the commit that was used.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_moving_revision: bool,
     /// Number type of the computation: `f32`, `bf16` or `f16`. Weights stored in another type are converted when read.
     #[serde(default)]
     pub dtype: Dtype,

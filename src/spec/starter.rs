@@ -39,6 +39,7 @@ fn quoted(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hub::Network;
     use crate::spec::load::load_with;
     use crate::spec::target::ToyTarget;
 
@@ -56,7 +57,7 @@ mod tests {
         assert!(text.starts_with("# yaml-language-server: $schema=study.schema.json\n"));
         let path = folder.path().join("study.yaml");
         std::fs::write(&path, text).unwrap();
-        let loaded = load_with(&path, &[], |_| Ok(ToyTarget::default()));
+        let loaded = load_with(&path, &[], Network::Off, |_| Ok(ToyTarget::default()));
         let study = loaded.map_err(|e| e.to_string()).map(|l| l.study).unwrap();
         assert_eq!(study.neurons.len(), 2);
         assert_eq!(study.doses.magnitudes, [0.25, 0.5, 1.0, 2.0, 4.0]);

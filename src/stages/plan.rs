@@ -18,6 +18,8 @@ pub struct Plan {
     pub study: String,
     /// Hash of the study.
     pub study_sha256: String,
+    /// The model: its folder's name, or `owner/name@commit`.
+    pub model: String,
     /// One entry per group of neurons.
     pub groups: Vec<PlannedGroup>,
     /// One entry per behaviour.
@@ -78,6 +80,7 @@ pub fn plan(study: &Study, sizes: &Sizes, threads: usize) -> Plan {
     Plan {
         study: study.name.clone(),
         study_sha256: study.hash(),
+        model: study.model.name.clone(),
         groups: (study.neurons.iter())
             .map(|group| PlannedGroup {
                 name: group.name.clone(),

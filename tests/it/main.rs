@@ -2,6 +2,8 @@
 
 mod candle_parity;
 mod codec;
+mod hub;
+mod hub_server;
 mod inspect;
 mod invariance;
 mod model_folder;

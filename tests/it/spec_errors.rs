@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use reachspec::hub::Network;
 use reachspec::spec::load::{LoadError, load_with};
 use reachspec::spec::target::ToyTarget;
 
@@ -16,7 +17,7 @@ fn report(path: &Path) -> String {
     let path = path
         .strip_prefix(ROOT)
         .expect("the cases lie in the repository");
-    match load_with(path, &settings, |_| Ok(ToyTarget::default())) {
+    match load_with(path, &settings, Network::Off, |_| Ok(ToyTarget::default())) {
         Ok(_) => "accepted".into(),
         Err(LoadError::Spec(error)) => error.to_string(),
         Err(LoadError::Model(error)) => format!("{error}\n(the model is to blame)"),
@@ -56,7 +57,7 @@ fn files_that_are_no_specs_are_explained() {
         (folder.path().to_owned(), "is a folder, not a file"),
         (large, "is larger than the limit of 1 MiB"),
     ] {
-        let error = load_with(&path, &[], |_| Ok(ToyTarget::default()))
+        let error = load_with(&path, &[], Network::Off, |_| Ok(ToyTarget::default()))
             .map(|_| ())
             .unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");
