@@ -220,20 +220,26 @@ fn hold(name: &str, folder: &Path) {
     }
     let model = Transformer::load(header, 2).unwrap();
     reference.leave_out_what_is_refused(&model);
-    hold_all(&model, &reference);
+    hold_all(&format!("{name}, own engine"), &model, &reference);
     let header = ModelHeader::read(folder).unwrap();
     let model = TensorTransformer::load(header, &Device::Cpu, DType::F32).unwrap();
-    hold_all(&model, &reference);
+    hold_all(&format!("{name}, candle tensors"), &model, &reference);
 }
 
-fn hold_all(model: &dyn LanguageModel, reference: &Reference) {
-    for prompt in &reference.prompts {
-        hold_prompt(model, prompt, &reference.activation_indices);
-    }
+/// Prints a line of the parity table; `cargo test parity:: -- --nocapture` shows it.
+fn hold_all(label: &str, model: &dyn LanguageModel, reference: &Reference) {
+    let differences = (reference.prompts.iter())
+        .map(|prompt| hold_prompt(model, prompt, &reference.activation_indices));
+    let largest = differences.fold(0.0, f32::max);
     hold_rollouts(model, reference);
+    let rollouts = reference.rollouts.len();
+    println!(
+        "{label}: logits within {largest:.1e} of their spread; {rollouts} rollouts, {rollouts} equal"
+    );
 }
 
-fn hold_prompt(model: &dyn LanguageModel, prompt: &Prompt, indices: &[usize]) {
+/// The largest difference of a logit, relative to their spread.
+fn hold_prompt(model: &dyn LanguageModel, prompt: &Prompt, indices: &[usize]) -> f32 {
     let probe = Probe {
         residuals: true,
         activations: true,
@@ -249,13 +255,10 @@ fn hold_prompt(model: &dyn LanguageModel, prompt: &Prompt, indices: &[usize]) {
         .unwrap();
     let shape = model.shape();
     let last = prompt.tokens.len() - 1;
-    close(&seen.logits[last * shape.vocab..], &prompt.logits, "logits");
+    let mut largest = close(&seen.logits[last * shape.vocab..], &prompt.logits, "logits");
     for (position, logits) in prompt.all_logits.iter().flatten().enumerate() {
-        close(
-            &seen.logits[position * shape.vocab..][..shape.vocab],
-            logits,
-            "logits",
-        );
+        let ours = &seen.logits[position * shape.vocab..][..shape.vocab];
+        largest = largest.max(close(ours, logits, "logits"));
     }
     for layer in 0..shape.layers {
         let norms: Vec<f32> = (seen.residuals[layer].chunks_exact(shape.d_model))
@@ -272,9 +275,11 @@ fn hold_prompt(model: &dyn LanguageModel, prompt: &Prompt, indices: &[usize]) {
             .collect();
         close(&activations, &prompt.activations[layer], "activations");
     }
+    largest
 }
 
-fn close(ours: &[f32], theirs: &[f32], what: &str) {
+/// The largest difference, relative to the spread.
+fn close(ours: &[f32], theirs: &[f32], what: &str) -> f32 {
     assert_eq!(ours.len(), theirs.len(), "{what}");
     let (low, high) = theirs
         .iter()
@@ -289,6 +294,7 @@ fn close(ours: &[f32], theirs: &[f32], what: &str) {
         worst <= TOLERANCE * scale,
         "{what} differ by {worst}, of a scale of {scale}"
     );
+    worst / scale
 }
 
 fn hold_rollouts(model: &dyn LanguageModel, reference: &Reference) {
