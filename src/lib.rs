@@ -28,6 +28,8 @@
 //! | [`report`] | a pure view of a record, rendered through templates |
 //! | [`cli`] | the command line, one file per subcommand |
 
+#![deny(unsafe_code)]
+
 pub mod cli;
 pub mod coherence;
 pub mod events;

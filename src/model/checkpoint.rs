@@ -1,15 +1,15 @@
 //! The weights of a model folder: safetensors, in one file or in shards.
 //!
-//! Opening reads only the safetensors headers; a tensor's bytes are read when it is asked for, piece by piece, so that the peak
-//! memory is the `f32` tensor itself. Plain reads rather than a memory map: every weight is converted to `f32` once anyway, a file
-//! that is cut short while it is read becomes an error instead of a signal, and no `unsafe` is needed.
+//! Opening reads only the safetensors headers. A tensor's bytes are mapped into memory when it is asked for, and unmapped once they are
+//! converted to `f32`: a map of the whole file would keep the weights in memory twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
+use memmap2::{Mmap, MmapOptions};
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 use serde::Deserialize;
@@ -27,7 +27,7 @@ const UNEMBEDDING: &str = "lm_head.weight";
 
 /// A larger header is a damaged file: the largest models' headers are a few MB.
 const LARGEST_HEADER: u64 = 25_000_000;
-/// Bytes read and converted at a time; a multiple of every supported element size.
+/// Bytes converted at a time; a multiple of every supported element size.
 const PIECE: usize = 1 << 20;
 /// Tensors named in one error, of each kind of problem.
 const NAMED: usize = 20;
@@ -229,21 +229,13 @@ impl Checkpoint {
         let path = &self.files[stored.file];
         let dtype = float(name, stored.dtype).map_err(|problem| in_file(path, problem))?;
         let unreadable = |e: std::io::Error| in_file(path, format!("cannot read `{name}`: {e}"));
-        let mut file = File::open(path).map_err(unreadable)?;
-        file.seek(SeekFrom::Start(stored.start))
-            .map_err(unreadable)?;
-
         // The header was checked against the length of the file, so this is no more than the file holds.
         let count: usize = stored.shape.iter().product();
         let mut values = Vec::with_capacity(count);
-        let mut piece = vec![0; PIECE];
-        let mut left = count * dtype.size_in_bytes();
-        while left > 0 {
-            let bytes = &mut piece[..left.min(PIECE)];
-            file.read_exact(bytes).map_err(unreadable)?;
-            left -= bytes.len();
-            let length = bytes.len() / dtype.size_in_bytes();
-            let part = Tensor::from_raw_buffer(bytes, dtype, &[length], &Device::Cpu)?;
+        let bytes = map(path, stored.start, count * dtype.size_in_bytes()).map_err(unreadable)?;
+        for piece in bytes.chunks(PIECE) {
+            let length = piece.len() / dtype.size_in_bytes();
+            let part = Tensor::from_raw_buffer(piece, dtype, &[length], &Device::Cpu)?;
             values.extend(part.to_dtype(DType::F32)?.to_vec1::<f32>()?);
         }
         Ok(values)
@@ -256,6 +248,23 @@ impl Checkpoint {
             _ => &self.folder,
         };
         in_file(whole, problem)
+    }
+}
+
+/// Maps a part of a file.
+fn map(path: &Path, start: u64, length: usize) -> std::io::Result<Mmap> {
+    let file = File::open(path)?;
+    if file.metadata()?.len() < start + length as u64 {
+        return Err(std::io::Error::other(
+            "the file has become shorter since its header was read; run again when it is complete",
+        ));
+    }
+    // SAFETY: a map is sound as long as nobody cuts or changes the file under it. It lives for one conversion, right after its length
+    // was checked; whoever rewrites the weights in that moment gets another checkpoint or a signal, as with every program that maps
+    // safetensors. The bytes are only read as numbers, of which every bit pattern is one.
+    #[allow(unsafe_code)]
+    unsafe {
+        MmapOptions::new().offset(start).len(length).map(&file)
     }
 }
 
