@@ -6,6 +6,7 @@
 //! `strftime_now` does not tell the time, as a prompt that changes from day to day could not be reproduced. Its clock stands at
 //! [`FIXED_DATE`], the date that Llama 3's own templates write when they have no clock.
 
+mod guard;
 mod json;
 mod python;
 
@@ -27,19 +28,21 @@ use crate::spec::prompts::ChatMessage;
 pub const FIXED_DATE: &str = "26 Jul 2024";
 
 /// Instructions after which a template is stopped; real ones take some hundreds per message.
-const FUEL: u64 = 10_000_000;
+const FUEL: u64 = 1_000_000;
 const NAME: &str = "chat_template";
 
 /// A compiled chat template.
 #[derive(Debug)]
 pub struct ChatTemplate {
-    environment: Environment<'static>,
+    environment: Arc<Environment<'static>>,
     specials: BTreeMap<String, String>,
 }
 
 impl ChatTemplate {
     /// Compiles a template. `specials` are the special tokens by their names in `tokenizer_config.json`, such as `bos_token`.
     pub fn compile(source: &str, specials: BTreeMap<String, String>) -> Result<Self, String> {
+        let unusable = |problem| format!("the chat template cannot be used: {problem}");
+        guard::check(source).map_err(unusable)?;
         let mut environment = Environment::new();
         environment.set_syntax(trimmed_blocks());
         environment.set_auto_escape_callback(|_| AutoEscape::None);
@@ -51,11 +54,14 @@ impl ChatTemplate {
         environment.add_filter("tojson", json::to_json);
         environment.add_test("iterable", is_iterable);
         environment.add_test("sequence", is_sequence);
-        environment
-            .add_template_owned(NAME, without_generation_tags(source))
-            .map_err(|e| format!("the chat template cannot be compiled: {e}"))?;
+        let source = without_generation_tags(source);
+        let environment =
+            guard::guarded(move || match environment.add_template_owned(NAME, source) {
+                Ok(()) => Ok(environment),
+                Err(e) => Err(format!("the chat template cannot be compiled: {e}")),
+            })?;
         Ok(Self {
-            environment,
+            environment: Arc::new(environment),
             specials,
         })
     }
@@ -72,10 +78,13 @@ impl ChatTemplate {
             documents => (),
             ..Value::from_pairs(self.specials.clone())
         };
-        self.environment
-            .get_template(NAME)
-            .and_then(|template| template.render(context))
-            .map_err(|e| format!("the chat template refuses these messages: {e}"))
+        let environment = self.environment.clone();
+        guard::guarded(move || {
+            environment
+                .get_template(NAME)
+                .and_then(|template| template.render(context))
+                .map_err(|e| format!("the chat template refuses these messages: {e}"))
+        })
     }
 }
 

@@ -25,6 +25,17 @@ pub const INDEX: &str = "model.safetensors.index.json";
 const EMBEDDING: &str = "model.embed_tokens.weight";
 const UNEMBEDDING: &str = "lm_head.weight";
 
+/// Embeddings, and the unembeddings that may be tied to them.
+const TIED: [(&str, &[&str]); 4] = [
+    (EMBEDDING, &[UNEMBEDDING]),
+    (
+        "gpt_neox.embed_in.weight",
+        &["embed_out.weight", UNEMBEDDING],
+    ),
+    ("transformer.wte.weight", &[UNEMBEDDING]),
+    ("wte.weight", &[UNEMBEDDING]),
+];
+
 /// A larger header is a damaged file: the largest models' headers are a few MB.
 const LARGEST_HEADER: u64 = 25_000_000;
 /// Bytes converted at a time; a multiple of every supported element size.
@@ -180,6 +191,45 @@ impl Checkpoint {
             )));
         }
         self.check(&families::expected(family)?, |name| family.ignores(name))
+    }
+
+    /// Refuses a checkpoint that stores an unembedding of its own although the configuration ties it to the embedding: which of the
+    /// two is meant cannot be known. `expected` are the tensors that the model is built from.
+    pub fn check_ties(&self, expected: &[Expected]) -> Result<(), ModelError> {
+        let is_used = |name: &str| {
+            let mut named = expected.iter().map(|tensor| &tensor.name);
+            named.any(|used| {
+                used == name || other_name(used).as_deref() == Some(name) && used != EMBEDDING
+            })
+        };
+        for (embedding, heads) in TIED {
+            for head in heads {
+                let pair = (self.tensors.get(embedding), self.tensors.get(*head));
+                let (Some(one), Some(other)) = pair else {
+                    continue;
+                };
+                if !is_used(head) && !self.same_bytes(one, other)? {
+                    return Err(self.problem(format!(
+                        "`{head}` differs from `{embedding}`, but `tie_word_embeddings` says that they are one; set it to false in config.json, or remove `{head}`"
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether two tensors are stored alike.
+    fn same_bytes(&self, one: &Stored, other: &Stored) -> Result<bool, ModelError> {
+        if (one.dtype, &one.shape) != (other.dtype, &other.shape) {
+            return Ok(false);
+        }
+        let bytes = |stored: &Stored| {
+            let path = &self.files[stored.file];
+            let size = float("", stored.dtype).map_err(|problem| in_file(path, problem))?;
+            let length = stored.shape.iter().product::<usize>() * size.size_in_bytes();
+            map(path, stored.start, length).map_err(|e| in_file(path, e.to_string()))
+        };
+        Ok(*bytes(one)? == *bytes(other)?)
     }
 
     /// Adds the tensors of one file.

@@ -54,6 +54,7 @@ impl ModelHeader {
         let checkpoint = Checkpoint::open(folder)?;
         checkpoint.check_family(family.as_ref())?;
         let expected = families::expected(family.as_ref())?;
+        checkpoint.check_ties(&expected)?;
         let shape = families::shape(family.as_ref(), &expected);
         let stored_as: BTreeSet<String> = (expected.iter())
             .filter_map(|tensor| Some(dtype_name(checkpoint.stored(&tensor.name)?.dtype)))

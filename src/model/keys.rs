@@ -57,6 +57,14 @@ impl<'a> Keys<'a> {
         }
     }
 
+    /// A share of a whole: above 0, at most 1.
+    pub fn share(&self, key: &str, default: f64) -> Result<f64, String> {
+        match self.positive(key, default)? {
+            share if share <= 1.0 => Ok(share),
+            share => Err(format!("`{key}` is {share}, more than the whole")),
+        }
+    }
+
     /// What a norm adds to the mean square or the variance.
     pub fn epsilon(&self, key: &str, default: f64) -> Result<f32, String> {
         match self.optional_number(key)?.unwrap_or(default) {

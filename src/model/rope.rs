@@ -111,12 +111,20 @@ impl Scaling {
         match kind {
             "default" => Ok(Scaling::Default),
             "linear" => Ok(Scaling::Linear(needed("factor")?)),
-            "llama3" => Ok(Scaling::Llama3 {
-                factor: needed("factor")?,
-                low: needed("low_freq_factor")?,
-                high: needed("high_freq_factor")?,
-                context: keys.positive("original_max_position_embeddings", context as f64)?,
-            }),
+            "llama3" => {
+                let (low, high) = (needed("low_freq_factor")?, needed("high_freq_factor")?);
+                if low >= high {
+                    return Err(format!(
+                        "`low_freq_factor` ({low}) is not below `high_freq_factor` ({high})"
+                    ));
+                }
+                Ok(Scaling::Llama3 {
+                    factor: needed("factor")?,
+                    low,
+                    high,
+                    context: keys.positive("original_max_position_embeddings", context as f64)?,
+                })
+            }
             other => Err(format!(
                 "rope scaling `{other}` is not supported here; supported are `default`, `linear` and `llama3`, and `longrope` for Phi-3"
             )),

@@ -146,8 +146,8 @@ impl RecordError {
 
 fn io_remedy(kind: io::ErrorKind) -> &'static str {
     use io::ErrorKind::{
-        NotADirectory, NotFound, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull,
-        Unsupported,
+        AlreadyExists, IsADirectory, NotADirectory, NotFound, PermissionDenied, QuotaExceeded,
+        ReadOnlyFilesystem, StorageFull, Unsupported,
     };
     match kind {
         PermissionDenied => "change its permissions, or choose another folder with --out",
@@ -156,6 +156,10 @@ fn io_remedy(kind: io::ErrorKind) -> &'static str {
             "the disk is full; free some space and run the same command again: what was recorded is kept"
         }
         NotFound => "it does not exist, or has vanished",
+        AlreadyExists => {
+            "a file of that name is in the way; move it, or choose another folder with --out"
+        }
+        IsADirectory => "it is a folder, and a file is to be written; give the name of a file",
         NotADirectory => "a part of the path is a file; choose another folder with --out",
         Unsupported => "the file system cannot do this; choose a folder on another one with --out",
         _ => "solve what the system says and run the same command again: what was recorded is kept",

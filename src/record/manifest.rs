@@ -220,15 +220,20 @@ impl Manifest {
         let Some(evidence) = &self.evidence else {
             return Ok(());
         };
+        let gone = |path: &Path| {
+            let problem =
+                "the file is gone since the run ended; restore it, or start anew with `--fresh`";
+            Err(RecordError::integrity(path, problem))
+        };
+        if !run.trials().exists() {
+            return gone(&run.trials());
+        }
         for (path, recorded) in [
             (run.predictions(), &evidence.predictions_sha256),
             (run.verdicts(), &evidence.verdicts_sha256),
         ] {
             if !path.exists() {
-                return Err(RecordError::integrity(
-                    &path,
-                    "the file is gone since the run ended; restore it, or start anew with `--fresh`",
-                ));
+                return gone(&path);
             }
             if file_sha256(&path)? != *recorded {
                 return Err(RecordError::integrity(

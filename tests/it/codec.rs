@@ -1,6 +1,9 @@
 //! Special tokens, chats and continuations, on tokenizers written out here.
 
+use std::collections::BTreeMap;
+
 use reachspec::model::ModelError;
+use reachspec::model::chat::ChatTemplate;
 use reachspec::model::tokenizer::TextCodec;
 use reachspec::spec::prompts::ChatMessage;
 use serde_json::{Value, json};
@@ -228,4 +231,28 @@ fn a_continuation_gets_no_space_that_is_not_in_it() {
         assert_eq!(codec.encode_continuation("one").unwrap(), [4]);
         assert_eq!(codec.encode_continuation(" two").unwrap(), [5]);
     }
+}
+
+#[test]
+fn hostile_templates_are_errors() {
+    let compile = |source: &str| ChatTemplate::compile(source, BTreeMap::new());
+    // Values that hold themselves, and chains that would be as deep as they are long.
+    for source in [
+        "{% set ns=namespace() %}{% set ns.a=ns %}{{ ns }}".to_owned(),
+        format!("{{{{ 1{} }}}}", "~1".repeat(100_000)),
+        format!("{{{{ {}1 }}}}", "not ".repeat(100_000)),
+    ] {
+        compile(&source).unwrap_err();
+    }
+    let messages = user("hello");
+    // As deep, and as long, as is allowed at all.
+    let deep = "{% set ns=namespace(l=[]) %}{% for i in range(90000) %}{% set ns.l=[ns.l] %}{% endfor %}{{ ns.l }}";
+    let long = format!("{{{{ 1{} }}}}", "~1".repeat(30_000));
+    for source in [deep, &long] {
+        // Whether it is rendered or refused: it ends.
+        let _ = compile(source).and_then(|template| template.render(&messages));
+    }
+    let endless = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}";
+    let error = compile(endless).unwrap().render(&messages).unwrap_err();
+    assert!(error.contains("fuel"), "{error}");
 }

@@ -216,9 +216,20 @@ fn tied_embeddings_lie_under_either_name_and_untied_ones_under_both() {
             .unwrap();
         assert_eq!(values, weights()[kept].1);
     }
+    // Both, and different from each other: which one is meant?
     let both = TinyModel::new();
     both.write_json("config.json", &tied);
-    ModelHeader::read(both.path()).unwrap();
+    header_error(
+        &both,
+        "model.safetensors",
+        &["`lm_head.weight` differs", "tie_word_embeddings"],
+    );
+    let same = with_weights(|weights| {
+        let embedding = weights["model.embed_tokens.weight"].clone();
+        weights.insert("lm_head.weight".into(), embedding);
+    });
+    same.write_json("config.json", &tied);
+    ModelHeader::read(same.path()).unwrap();
 }
 
 #[test]

@@ -108,7 +108,7 @@ impl GptNeoX {
 /// Written as `rotary_pct` and `rotary_emb_base`, or within `rope_parameters`.
 fn rope(keys: &Keys<'_>, sizes: &Sizes) -> Result<RopeConfig, String> {
     let (mut share, mut theta) = (
-        keys.positive("rotary_pct", 0.25)?,
+        keys.share("rotary_pct", 0.25)?,
         keys.positive("rotary_emb_base", 10_000.0)?,
     );
     let mut scaling = Scaling::Default;
@@ -117,15 +117,11 @@ fn rope(keys: &Keys<'_>, sizes: &Sizes) -> Result<RopeConfig, String> {
         _ => keys.below("rope_parameters")?,
     };
     if let Some(written) = scaled {
-        share = written.positive("partial_rotary_factor", share)?;
+        share = written.share("partial_rotary_factor", share)?;
         theta = written.positive("rope_theta", theta)?;
         scaling = Scaling::read(&written, sizes.context)?;
     }
-    RopeConfig::new(
-        theta,
-        (sizes.heads.dim as f64 * share.min(1.0)) as usize,
-        scaling,
-    )
+    RopeConfig::new(theta, (sizes.heads.dim as f64 * share) as usize, scaling)
 }
 
 impl Family for GptNeoX {

@@ -177,6 +177,10 @@ mod tests {
                 "yarn",
             ),
             (
+                r#", "rope_scaling": {"rope_type": "llama3", "factor": 8, "low_freq_factor": 4, "high_freq_factor": 1}"#,
+                "low_freq_factor",
+            ),
+            (
                 r#", "rope_scaling": {"type": "dynamic", "factor": 2}"#,
                 "dynamic",
             ),

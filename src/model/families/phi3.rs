@@ -97,11 +97,11 @@ fn rope(keys: &Keys<'_>, sizes: &Sizes) -> Result<RopeConfig, String> {
         _ => keys.below("rope_parameters")?,
     };
     let inner = written.as_ref().unwrap_or(keys);
-    let share = inner.positive(
+    let share = inner.share(
         "partial_rotary_factor",
-        keys.positive("partial_rotary_factor", 1.0)?,
+        keys.share("partial_rotary_factor", 1.0)?,
     )?;
-    let channels = (sizes.heads.dim as f64 * share.min(1.0)) as usize;
+    let channels = (sizes.heads.dim as f64 * share) as usize;
     let theta = inner.positive("rope_theta", keys.positive("rope_theta", 10_000.0)?)?;
     let kind = inner.text("rope_type", inner.text("type", "default")?)?;
     let scaling = match kind {
@@ -129,6 +129,8 @@ fn long_rope(
         true => 1.0,
         false => (1.0 + factor.ln() / original.ln()).sqrt(),
     };
+    // Not used within the first context, but a checkpoint without it is not one of Phi-3's.
+    written.factors("long_factor", channels / 2)?;
     Ok(Scaling::Long {
         factors: written.factors("short_factor", channels / 2)?,
         attention: written.positive("attention_factor", usual)?,

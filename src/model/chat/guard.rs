@@ -1,0 +1,184 @@
+//! What fuel does not bound: a template's length, its depth, the time that one instruction takes, and values that hold themselves.
+
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+/// Longest template, in bytes; the longest of published models are near 20,000.
+const LONGEST: usize = 64 << 10;
+/// Stack for values and expressions that hold each other as deeply as length and fuel allow. Only what is used takes memory.
+const STACK: usize = 512 << 20;
+/// A real template takes microseconds. Printing or comparing a value that grew exponentially takes for ever.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Does a template's work on a thread with a deep stack, and gives up when it takes too long. The thread is left to itself then: the
+/// program is about to end with this error.
+pub fn guarded<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
+    let (done, outcome) = mpsc::channel();
+    thread::Builder::new()
+        .stack_size(STACK)
+        .spawn(move || {
+            // Nobody listens any more when this took too long.
+            let _ = done.send(work());
+        })
+        .map_err(|e| format!("no thread for the chat template: {e}"))?;
+    outcome.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+        let seconds = PATIENCE.as_secs();
+        Err(format!(
+            "the chat template took longer than {seconds} seconds; a template that ends is needed"
+        ))
+    })
+}
+
+/// Refuses a template that is too long, or that could make a value hold itself.
+///
+/// Only a namespace can be changed after it was made, so only a namespace can come to hold itself, and printing it would not end. A
+/// namespace that is never used as a value cannot: real templates only set and read its attributes.
+pub fn check(source: &str) -> Result<(), String> {
+    if source.len() > LONGEST {
+        let length = source.len();
+        return Err(format!(
+            "it has {length} bytes, and {LONGEST} are supported"
+        ));
+    }
+    let tags = tags(source);
+    let declared: Vec<&str> = (tags.iter())
+        .flat_map(|tag| tag.windows(5))
+        .filter(|w| w[0] == "set" && w[2..] == ["=", "namespace", "("])
+        .map(|w| w[1])
+        .collect();
+    for tag in &tags {
+        for (i, word) in tag.iter().enumerate() {
+            let at = |offset: isize| {
+                let place = i.checked_add_signed(offset)?;
+                tag.get(place).copied()
+            };
+            let (before, after) = (at(-1), at(1));
+            let is_attribute = before == Some(".");
+            let is_declaration = before == Some("=") && at(-3) == Some("set") && after == Some("(");
+            if *word == "namespace" && !is_attribute && !is_declaration {
+                return Err(
+                    "it uses `namespace` elsewhere than in `{% set name = namespace(…) %}`".into(),
+                );
+            }
+            let is_target = before == Some("set");
+            let is_argument_name = after == Some("=") && at(2) != Some("=");
+            let is_read = after == Some(".");
+            if declared.contains(word)
+                && !(is_attribute || is_target || is_argument_name || is_read)
+            {
+                return Err(format!(
+                    "it uses the namespace `{word}` as a value, where only its attributes may be used"
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Words and signs of each tag, `{% … %}` or `{{ … }}`; a string is one sign, `'`.
+fn tags(source: &str) -> Vec<Vec<&str>> {
+    let mut tags = Vec::new();
+    let mut rest = source;
+    while let Some(start) = rest.find("{").filter(|start| start + 2 <= rest.len()) {
+        let (end, inside) = match rest.as_bytes()[start + 1] {
+            b'%' => ("%}", true),
+            b'{' => ("}}", true),
+            b'#' => ("#}", false),
+            _ => ("", false),
+        };
+        rest = &rest[start + 1..];
+        if inside {
+            let (tag, left) = words(&rest[1..], end);
+            tags.push(tag);
+            rest = left;
+        } else if !end.is_empty() {
+            rest = rest.split_once(end).map_or("", |(_, left)| left);
+        }
+    }
+    tags
+}
+
+/// Words and signs up to `end`, and what comes after it.
+fn words<'a>(text: &'a str, end: &str) -> (Vec<&'a str>, &'a str) {
+    let mut found = Vec::new();
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        if let Some(left) = rest.strip_prefix(end) {
+            return (found, left);
+        }
+        let is_word = |c: char| c.is_alphanumeric() || c == '_';
+        let length = match first {
+            '\'' | '"' => {
+                found.push("'");
+                rest = after_string(&rest[1..], first);
+                continue;
+            }
+            c if is_word(c) => rest.find(|c| !is_word(c)).unwrap_or(rest.len()),
+            c => c.len_utf8(),
+        };
+        if !first.is_whitespace() {
+            found.push(&rest[..length]);
+        }
+        rest = &rest[length..];
+    }
+    (found, "")
+}
+
+/// What follows a string that ends with `quote`.
+fn after_string(text: &str, quote: char) -> &str {
+    let mut escaped = false;
+    for (at, c) in text.char_indices() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            c if c == quote => return &text[at + c.len_utf8()..],
+            _ => {}
+        }
+    }
+    ""
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attributes_of_namespaces_may_be_used() {
+        for source in [
+            "{%- set ns = namespace(found=false, l=[]) -%}{% for m in messages %}{% set ns.found = true %}{{ ns.found }}{% endfor %}",
+            "{{ 'ns' }}{# ns #} ns {{ x.ns }}{% set ns = namespace() %}{{ \"it's {{ ns }}\" }}{{ f(ns=1) }}",
+            "{{ '{%' }}{{ \"\\\"ns\" }}{% set ns=namespace(a='}}') %}{{ ns.a }}",
+            "{",
+            "{%",
+            "é{{ é",
+        ] {
+            assert_eq!(check(source), Ok(()), "{source}");
+        }
+    }
+
+    #[test]
+    fn namespaces_may_not_be_values() {
+        for source in [
+            "{% set ns=namespace() %}{% set ns.a=ns %}{{ ns }}",
+            "{% set ns = namespace() %}{% set x = [ns] %}",
+            "{% set ns = namespace() %}{{ m(ns) }}",
+            "{% set ns = namespace() %}{% if ns == 1 %}{% endif %}",
+            "{% for ns in [namespace()] %}{% endfor %}",
+            "{% set f = namespace %}",
+            "{{ '%}' }}{% set ns = namespace() %}{{ns}}",
+        ] {
+            let error = check(source).unwrap_err();
+            assert!(error.contains("namespace"), "{source}: {error}");
+        }
+        assert!(check(&"x".repeat(LONGEST + 1)).is_err());
+    }
+
+    #[test]
+    fn work_that_panics_or_fails_is_an_error() {
+        assert_eq!(guarded(|| Ok(1)), Ok(1));
+        assert_eq!(guarded::<()>(|| Err("no".into())), Err("no".into()));
+    }
+}
