@@ -12,7 +12,8 @@ mod python;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Enumerator, Object, Value, ValueKind};
@@ -36,6 +37,8 @@ const NAME: &str = "chat_template";
 pub struct ChatTemplate {
     environment: Arc<Environment<'static>>,
     specials: BTreeMap<String, String>,
+    /// Set once it took too long: other messages are not tried.
+    endless: OnceLock<String>,
 }
 
 impl ChatTemplate {
@@ -63,6 +66,7 @@ impl ChatTemplate {
         Ok(Self {
             environment: Arc::new(environment),
             specials,
+            endless: OnceLock::new(),
         })
     }
 
@@ -78,13 +82,21 @@ impl ChatTemplate {
             documents => (),
             ..Value::from_pairs(self.specials.clone())
         };
+        if let Some(error) = self.endless.get() {
+            return Err(error.clone());
+        }
         let environment = self.environment.clone();
-        guard::guarded(move || {
+        let started = Instant::now();
+        let rendered = guard::guarded(move || {
             environment
                 .get_template(NAME)
                 .and_then(|template| template.render(context))
                 .map_err(|e| format!("the chat template refuses these messages: {e}"))
-        })
+        });
+        if let (Err(error), true) = (&rendered, started.elapsed() >= guard::PATIENCE) {
+            self.endless.get_or_init(|| error.clone());
+        }
+        rendered
     }
 }
 

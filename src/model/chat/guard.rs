@@ -9,7 +9,7 @@ const LONGEST: usize = 64 << 10;
 /// Stack for values and expressions that hold each other as deeply as length and fuel allow. Only what is used takes memory.
 const STACK: usize = 512 << 20;
 /// A real template takes microseconds. Printing or comparing a value that grew exponentially takes for ever.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Does a template's work on a thread with a deep stack, and gives up when it takes too long. The thread is left to itself then: the
 /// program is about to end with this error.
