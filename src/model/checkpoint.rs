@@ -181,8 +181,8 @@ impl Checkpoint {
         }
     }
 
-    /// [`Checkpoint::check`] against what a family builds from it.
-    pub fn check_family(&self, family: &dyn Family) -> Result<(), ModelError> {
+    /// [`Checkpoint::check`] against what a family builds from it, which is returned.
+    pub fn check_family(&self, family: &dyn Family) -> Result<Vec<Expected>, ModelError> {
         let (stored, layers) = (self.tensors.len(), family.sizes().layers);
         if layers > stored {
             // Before the list of what is expected grows as long as a damaged configuration says.
@@ -190,7 +190,9 @@ impl Checkpoint {
                 "the weights do not fit config.json: {stored} tensors cannot be {layers} layers"
             )));
         }
-        self.check(&families::expected(family)?, |name| family.ignores(name))
+        let expected = families::expected(family)?;
+        self.check(&expected, |name| family.ignores(name))?;
+        Ok(expected)
     }
 
     /// Refuses a checkpoint that stores an unembedding of its own although the configuration ties it to the embedding: which of the

@@ -52,8 +52,7 @@ impl ModelHeader {
     pub fn read(folder: &Path) -> Result<Self, ModelError> {
         let (family, ends) = read_config(folder)?;
         let checkpoint = Checkpoint::open(folder)?;
-        checkpoint.check_family(family.as_ref())?;
-        let expected = families::expected(family.as_ref())?;
+        let expected = checkpoint.check_family(family.as_ref())?;
         checkpoint.check_ties(&expected)?;
         let shape = families::shape(family.as_ref(), &expected);
         let stored_as: BTreeSet<String> = (expected.iter())

@@ -139,6 +139,22 @@ impl<'a> Keys<'a> {
         }
     }
 
+    /// `sliding_window` where layers slide: `null` is no window, and an absent one is 4096 positions.
+    pub fn sliding_window(&self) -> Result<Option<usize>, String> {
+        match self.is_written("sliding_window") {
+            true => self.optional_size("sliding_window"),
+            false => Ok(Some(4096)),
+        }
+    }
+
+    /// What is written about the rotary embedding: `rope_scaling` unless it is empty, else `rope_parameters`.
+    pub fn rope(&self) -> Result<Option<Keys<'a>>, String> {
+        match self.below("rope_scaling")? {
+            Some(scaling) if !scaling.0.is_empty() => Ok(Some(scaling)),
+            _ => self.below("rope_parameters"),
+        }
+    }
+
     /// The sliding window of each layer, none where attention is full: by `layer_types` where that is written, else as `slides` says.
     ///
     /// # Errors

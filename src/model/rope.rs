@@ -51,10 +51,7 @@ pub enum Scaling {
 impl RopeConfig {
     /// The common spelling: `rope_scaling`, else `rope_parameters`, with `rope_theta` in it or beside it.
     pub fn read(keys: &Keys<'_>, channels: usize, context: usize) -> Result<Self, String> {
-        let scaling = match keys.below("rope_scaling")? {
-            Some(scaling) if !scaling.0.is_empty() => Some(scaling),
-            _ => keys.below("rope_parameters")?,
-        };
+        let scaling = keys.rope()?;
         for keys in [Some(keys), scaling.as_ref()].into_iter().flatten() {
             if keys.positive("partial_rotary_factor", 1.0)? != 1.0 {
                 return Err("`partial_rotary_factor` is not computed for this family".into());

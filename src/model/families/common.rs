@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::ModelError;
+use super::{Anatomy, Family, LLAMA_ANATOMY, ModelError};
 use crate::model::decoder::{Residual, Sizes};
 use crate::model::kernels::{Heads, Scores};
 use crate::model::keys::Keys;
 use crate::model::parts::{Activation, Attention, FeedForward, Linear, Norm, Vocabulary};
-use crate::model::rope::Rope;
+use crate::model::rope::{Rope, RopeConfig};
 use crate::model::tensors::Tensors;
 
 pub use crate::model::decoder::{Block, Decoder};
@@ -117,6 +117,17 @@ pub struct Biases {
     pub output: bool,
 }
 
+impl Biases {
+    /// `attention_bias`: all of them or none.
+    pub fn read(keys: &Keys<'_>) -> Result<Self, String> {
+        let bias = keys.flag("attention_bias", false)?;
+        Ok(Self {
+            inputs: bias,
+            output: bias,
+        })
+    }
+}
+
 /// Attention whose projections lie under `name.q_proj` and so on; without norms of queries and keys, and without a window.
 pub fn attention(
     tensors: &mut Tensors<'_>,
@@ -194,9 +205,90 @@ pub fn vocabulary(tensors: &mut Tensors<'_>, common: &Common) -> Result<Vocabula
     })
 }
 
-/// Tensors that may be stored although they are computed: rotary frequencies, and the unembedding where it is tied.
-pub fn ignores(common: &Common, tensor: &str) -> bool {
-    tensor.ends_with("rotary_emb.inv_freq") || (common.tied && tensor == "lm_head.weight")
+/// A family whose sizes and tensors have Llama's names. What is left to it is what its blocks are made of.
+pub trait LlamaNames: Send + Sync {
+    /// `model_type`.
+    fn name(&self) -> &'static str;
+
+    /// Sizes and settings.
+    fn common(&self) -> &Common;
+
+    /// The rotary embedding of a layer.
+    fn rope(&self, layer: usize) -> &RopeConfig;
+
+    /// The block of a layer, whose tensors' names begin with `at`.
+    fn block(
+        &self,
+        tensors: &mut Tensors<'_>,
+        at: &str,
+        layer: usize,
+        rope: &Arc<Rope>,
+    ) -> Result<Block, ModelError>;
+
+    /// Where things are.
+    fn anatomy(&self) -> Anatomy {
+        LLAMA_ANATOMY
+    }
+
+    /// Embedding and unembedding.
+    fn vocabulary(&self, tensors: &mut Tensors<'_>) -> Result<Vocabulary, ModelError> {
+        vocabulary(tensors, self.common())
+    }
+
+    /// The norm before the unembedding.
+    fn last_norm(&self, tensors: &mut Tensors<'_>) -> Result<Norm, ModelError> {
+        let Common { sizes, eps, .. } = self.common();
+        tensors.rms_norm("model.norm", sizes.d_model, *eps)
+    }
+}
+
+impl<F: LlamaNames> Family for F {
+    fn name(&self) -> &'static str {
+        LlamaNames::name(self)
+    }
+
+    fn sizes(&self) -> Sizes {
+        self.common().sizes
+    }
+
+    fn anatomy(&self) -> Anatomy {
+        LlamaNames::anatomy(self)
+    }
+
+    /// Rotary frequencies, which are computed, and the unembedding where it is tied.
+    fn ignores(&self, tensor: &str) -> bool {
+        tensor.ends_with("rotary_emb.inv_freq")
+            || (self.common().tied && tensor == "lm_head.weight")
+    }
+
+    fn build(&self, tensors: &mut Tensors<'_>) -> Result<Decoder, ModelError> {
+        let sizes = self.common().sizes;
+        let mut ropes = Ropes::default();
+        Ok(Decoder {
+            sizes,
+            blocks: layers(sizes.layers, "model.layers", |layer, at| {
+                let rope = ropes.shared(self.rope(layer), sizes.context);
+                self.block(tensors, at, layer, &rope)
+            })?,
+            vocabulary: self.vocabulary(tensors)?,
+            norm: self.last_norm(tensors)?,
+        })
+    }
+}
+
+/// One table for all layers that have the same rotary embedding.
+#[derive(Default)]
+struct Ropes<'a>(Vec<(&'a RopeConfig, Arc<Rope>)>);
+
+impl<'a> Ropes<'a> {
+    fn shared(&mut self, config: &'a RopeConfig, context: usize) -> Arc<Rope> {
+        if let Some((_, rope)) = self.0.iter().find(|(known, _)| *known == config) {
+            return rope.clone();
+        }
+        let rope = Arc::new(Rope::new(config, context));
+        self.0.push((config, rope.clone()));
+        rope
+    }
 }
 
 /// `f` for each layer, with the beginning of its tensors' names.

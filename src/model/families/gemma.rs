@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use super::common::{self, Biases, Block, Common, Decoder, Defaults};
-use super::{Anatomy, Family, LLAMA_ANATOMY, ModelError};
+use super::ModelError;
+use super::common::{self, Biases, Block, Common, Defaults, LlamaNames};
 use crate::model::decoder::Sizes;
 use crate::model::keys::Keys;
-use crate::model::parts::{Activation, Vocabulary};
+use crate::model::parts::{Activation, Norm, Vocabulary};
 use crate::model::rope::{Rope, RopeConfig};
 use crate::model::tensors::Tensors;
 
@@ -36,15 +36,50 @@ impl Gemma {
         let Sizes { heads, context, .. } = common.sizes;
         Ok(Self {
             rope: RopeConfig::read(keys, heads.dim, context)?,
-            biases: biases(keys)?,
+            biases: Biases::read(keys)?,
             common,
         })
+    }
+}
+
+/// The vocabulary with its scaled embeddings.
+pub fn vocabulary(tensors: &mut Tensors<'_>, common: &Common) -> Result<Vocabulary, ModelError> {
+    Ok(Vocabulary {
+        scale: (common.sizes.d_model as f64).sqrt() as f32,
+        ..common::vocabulary(tensors, common)?
+    })
+}
+
+/// The last norm, whose gain is stored less 1.
+pub fn last_norm(tensors: &mut Tensors<'_>, common: &Common) -> Result<Norm, ModelError> {
+    tensors.rms_norm_from_one("model.norm", common.sizes.d_model, common.eps)
+}
+
+fn only_gelu(activation: Activation) -> Result<(), String> {
+    match activation {
+        Activation::Gelu | Activation::GeluTanh => Ok(()),
+        Activation::Silu => Err("`hidden_act` is `silu`; supported for Gemma is `gelu`".into()),
+    }
+}
+
+impl LlamaNames for Gemma {
+    fn name(&self) -> &'static str {
+        "gemma"
+    }
+
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn rope(&self, _layer: usize) -> &RopeConfig {
+        &self.rope
     }
 
     fn block(
         &self,
         tensors: &mut Tensors<'_>,
         at: &str,
+        _layer: usize,
         rope: &Arc<Rope>,
     ) -> Result<Block, ModelError> {
         let Common { sizes, eps, .. } = self.common;
@@ -63,59 +98,12 @@ impl Gemma {
             mlp,
         ))
     }
-}
 
-/// `attention_bias`.
-pub fn biases(keys: &Keys<'_>) -> Result<Biases, String> {
-    let bias = keys.flag("attention_bias", false)?;
-    Ok(Biases {
-        inputs: bias,
-        output: bias,
-    })
-}
-
-/// The vocabulary with its scaled embeddings.
-pub fn vocabulary(tensors: &mut Tensors<'_>, common: &Common) -> Result<Vocabulary, ModelError> {
-    Ok(Vocabulary {
-        scale: (common.sizes.d_model as f64).sqrt() as f32,
-        ..common::vocabulary(tensors, common)?
-    })
-}
-
-fn only_gelu(activation: Activation) -> Result<(), String> {
-    match activation {
-        Activation::Gelu | Activation::GeluTanh => Ok(()),
-        Activation::Silu => Err("`hidden_act` is `silu`; supported for Gemma is `gelu`".into()),
-    }
-}
-
-impl Family for Gemma {
-    fn name(&self) -> &'static str {
-        "gemma"
+    fn vocabulary(&self, tensors: &mut Tensors<'_>) -> Result<Vocabulary, ModelError> {
+        vocabulary(tensors, &self.common)
     }
 
-    fn sizes(&self) -> Sizes {
-        self.common.sizes
-    }
-
-    fn anatomy(&self) -> Anatomy {
-        LLAMA_ANATOMY
-    }
-
-    fn ignores(&self, tensor: &str) -> bool {
-        common::ignores(&self.common, tensor)
-    }
-
-    fn build(&self, tensors: &mut Tensors<'_>) -> Result<Decoder, ModelError> {
-        let Common { sizes, eps, .. } = self.common;
-        let rope = Arc::new(Rope::new(&self.rope, sizes.context));
-        Ok(Decoder {
-            sizes,
-            blocks: common::layers(sizes.layers, "model.layers", |_, at| {
-                self.block(tensors, at, &rope)
-            })?,
-            vocabulary: vocabulary(tensors, &self.common)?,
-            norm: tensors.rms_norm_from_one("model.norm", sizes.d_model, eps)?,
-        })
+    fn last_norm(&self, tensors: &mut Tensors<'_>) -> Result<Norm, ModelError> {
+        last_norm(tensors, &self.common)
     }
 }

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::common::{self, Biases, Block, Common, Decoder, Defaults};
-use super::{Anatomy, Family, LLAMA_ANATOMY, ModelError, NORMS_AROUND, gemma};
+use super::common::{self, Biases, Block, Common, Defaults, LlamaNames};
+use super::{Anatomy, LLAMA_ANATOMY, ModelError, NORMS_AROUND, gemma};
 use crate::model::decoder::{Residual, Sizes};
 use crate::model::kernels::Scores;
 use crate::model::keys::Keys;
-use crate::model::parts::{Activation, Vocabulary};
+use crate::model::parts::{Activation, Norm, Vocabulary};
 use crate::model::rope::{Rope, RopeConfig};
 use crate::model::tensors::Tensors;
 
@@ -47,13 +47,13 @@ pub fn read(keys: &Keys<'_>) -> Result<Sandwich, String> {
         name: "gemma2",
         ropes: vec![rope; layers],
         activation: common::activation(keys, "hidden_activation", "gelu_pytorch_tanh")?,
-        biases: gemma::biases(keys)?,
+        biases: Biases::read(keys)?,
         scores: Scores {
             soft_cap: cap(keys, "attn_logit_softcapping", Some(50.0))?,
             ..common::plain_scores(keys.positive("query_pre_attn_scalar", 256.0)?)
         },
         logit_cap: cap(keys, "final_logit_softcapping", Some(30.0))?,
-        windows: keys.windows(layers, window(keys)?, |layer| layer % 2 == 0)?,
+        windows: keys.windows(layers, keys.sliding_window()?, |layer| layer % 2 == 0)?,
         head_norms: false,
         common,
     })
@@ -64,14 +64,6 @@ pub const DEFAULTS: Defaults = Defaults {
     kv_heads: Some(4),
     ..gemma::DEFAULTS
 };
-
-/// `sliding_window`.
-pub fn window(keys: &Keys<'_>) -> Result<Option<usize>, String> {
-    match keys.is_written("sliding_window") {
-        true => keys.optional_size("sliding_window"),
-        false => Ok(Some(4096)),
-    }
-}
 
 /// A soft cap; `null` is none.
 pub fn cap(keys: &Keys<'_>, key: &str, default: Option<f32>) -> Result<Option<f32>, String> {
@@ -85,7 +77,19 @@ pub fn cap(keys: &Keys<'_>, key: &str, default: Option<f32>) -> Result<Option<f3
     }
 }
 
-impl Sandwich {
+impl LlamaNames for Sandwich {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn rope(&self, layer: usize) -> &RopeConfig {
+        &self.ropes[layer]
+    }
+
     fn block(
         &self,
         tensors: &mut Tensors<'_>,
@@ -124,30 +128,6 @@ impl Sandwich {
         })
     }
 
-    /// One table for all layers that have the same embedding.
-    fn shared_ropes(&self) -> Vec<Arc<Rope>> {
-        let mut made: Vec<(&RopeConfig, Arc<Rope>)> = Vec::new();
-        let mut shared = |config| {
-            if let Some((_, rope)) = made.iter().find(|(known, _)| *known == config) {
-                return rope.clone();
-            }
-            let rope = Arc::new(Rope::new(config, self.common.sizes.context));
-            made.push((config, rope.clone()));
-            rope
-        };
-        self.ropes.iter().map(&mut shared).collect()
-    }
-}
-
-impl Family for Sandwich {
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn sizes(&self) -> Sizes {
-        self.common.sizes
-    }
-
     fn anatomy(&self) -> Anatomy {
         Anatomy {
             norms: NORMS_AROUND,
@@ -156,23 +136,14 @@ impl Family for Sandwich {
         }
     }
 
-    fn ignores(&self, tensor: &str) -> bool {
-        common::ignores(&self.common, tensor)
+    fn vocabulary(&self, tensors: &mut Tensors<'_>) -> Result<Vocabulary, ModelError> {
+        Ok(Vocabulary {
+            soft_cap: self.logit_cap,
+            ..gemma::vocabulary(tensors, &self.common)?
+        })
     }
 
-    fn build(&self, tensors: &mut Tensors<'_>) -> Result<Decoder, ModelError> {
-        let Common { sizes, eps, .. } = self.common;
-        let ropes = self.shared_ropes();
-        Ok(Decoder {
-            sizes,
-            blocks: common::layers(sizes.layers, "model.layers", |layer, at| {
-                self.block(tensors, at, layer, &ropes[layer])
-            })?,
-            vocabulary: Vocabulary {
-                soft_cap: self.logit_cap,
-                ..gemma::vocabulary(tensors, &self.common)?
-            },
-            norm: tensors.rms_norm_from_one("model.norm", sizes.d_model, eps)?,
-        })
+    fn last_norm(&self, tensors: &mut Tensors<'_>) -> Result<Norm, ModelError> {
+        gemma::last_norm(tensors, &self.common)
     }
 }

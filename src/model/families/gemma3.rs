@@ -1,8 +1,7 @@
 //! Gemma 3's text model (Gemma Team 2025): Gemma 2 with a norm of each head's queries and keys instead of a soft cap on scores, and two
 //! rotary embeddings: one for layers with a sliding window, a slower one for every sixth layer, which sees everything.
 
-use super::common::{self, Common, Defaults};
-use super::gemma;
+use super::common::{self, Biases, Common, Defaults};
 use super::gemma2::{self, Sandwich};
 use crate::model::decoder::Sizes;
 use crate::model::kernels::Scores;
@@ -18,7 +17,7 @@ pub fn read(keys: &Keys<'_>) -> Result<Sandwich, String> {
     let common = Common::read(keys, &defaults)?;
     let Sizes { heads, layers, .. } = common.sizes;
     let pattern = keys.optional_size("sliding_window_pattern")?.unwrap_or(6);
-    let windows = keys.windows(layers, gemma2::window(keys)?, |layer| {
+    let windows = keys.windows(layers, keys.sliding_window()?, |layer| {
         !(layer + 1).is_multiple_of(pattern)
     })?;
     let [global, local] = ropes(keys, heads.dim, common.sizes.context)?;
@@ -30,7 +29,7 @@ pub fn read(keys: &Keys<'_>) -> Result<Sandwich, String> {
         name: "gemma3_text",
         ropes: windows.iter().map(rope).collect(),
         activation: common::activation(keys, "hidden_activation", "gelu_pytorch_tanh")?,
-        biases: gemma::biases(keys)?,
+        biases: Biases::read(keys)?,
         // transformers reads `attn_logit_softcapping` and does not use it.
         scores: Scores {
             soft_cap: None,

@@ -112,11 +112,7 @@ fn rope(keys: &Keys<'_>, sizes: &Sizes) -> Result<RopeConfig, String> {
         keys.positive("rotary_emb_base", 10_000.0)?,
     );
     let mut scaling = Scaling::Default;
-    let scaled = match keys.below("rope_scaling")? {
-        Some(written) if !written.0.is_empty() => Some(written),
-        _ => keys.below("rope_parameters")?,
-    };
-    if let Some(written) = scaled {
+    if let Some(written) = keys.rope()? {
         share = written.share("partial_rotary_factor", share)?;
         theta = written.positive("rope_theta", theta)?;
         scaling = Scaling::read(&written, sizes.context)?;

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use super::common::{self, Biases, Block, Common, Decoder, Defaults};
-use super::{Anatomy, Family, LLAMA_ANATOMY, ModelError};
+use super::ModelError;
+use super::common::{self, Biases, Block, Common, Defaults, LlamaNames};
 use crate::model::decoder::Sizes;
 use crate::model::keys::Keys;
 use crate::model::parts::Activation;
@@ -33,12 +33,8 @@ pub struct LlamaLike {
 
 /// Reads `config.json` of Llama.
 pub fn read(keys: &Keys<'_>) -> Result<LlamaLike, String> {
-    let bias = keys.flag("attention_bias", false)?;
     Ok(LlamaLike {
-        attention_biases: Biases {
-            inputs: bias,
-            output: bias,
-        },
+        attention_biases: Biases::read(keys)?,
         mlp_bias: keys.flag("mlp_bias", false)?,
         ..LlamaLike::read(keys, "llama", &common::LLAMA)?
     })
@@ -64,6 +60,20 @@ impl LlamaLike {
             windows: vec![None; layers],
             common,
         })
+    }
+}
+
+impl LlamaNames for LlamaLike {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn rope(&self, _layer: usize) -> &RopeConfig {
+        &self.rope
     }
 
     fn block(
@@ -95,36 +105,5 @@ impl LlamaLike {
             feed_forward_norm,
             mlp,
         ))
-    }
-}
-
-impl Family for LlamaLike {
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn sizes(&self) -> Sizes {
-        self.common.sizes
-    }
-
-    fn anatomy(&self) -> Anatomy {
-        LLAMA_ANATOMY
-    }
-
-    fn ignores(&self, tensor: &str) -> bool {
-        common::ignores(&self.common, tensor)
-    }
-
-    fn build(&self, tensors: &mut Tensors<'_>) -> Result<Decoder, ModelError> {
-        let Common { sizes, eps, .. } = self.common;
-        let rope = Arc::new(Rope::new(&self.rope, sizes.context));
-        Ok(Decoder {
-            sizes,
-            blocks: common::layers(sizes.layers, "model.layers", |layer, at| {
-                self.block(tensors, at, layer, &rope)
-            })?,
-            vocabulary: common::vocabulary(tensors, &self.common)?,
-            norm: tensors.rms_norm("model.norm", sizes.d_model, eps)?,
-        })
     }
 }

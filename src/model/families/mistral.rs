@@ -12,12 +12,8 @@ pub fn read(keys: &Keys<'_>) -> Result<LlamaLike, String> {
         ..common::LLAMA
     };
     let llama = LlamaLike::read(keys, "mistral", &defaults)?;
-    let window = match keys.is_written("sliding_window") {
-        true => keys.optional_size("sliding_window")?,
-        false => Some(4096),
-    };
     Ok(LlamaLike {
-        windows: vec![window; llama.common.sizes.layers],
+        windows: vec![keys.sliding_window()?; llama.common.sizes.layers],
         ..llama
     })
 }

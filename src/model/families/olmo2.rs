@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use super::common::{self, Biases, Block, Common, Decoder, Defaults};
-use super::{Anatomy, Family, LLAMA_ANATOMY, ModelError, gemma};
+use super::common::{self, Biases, Block, Common, Defaults, LlamaNames};
+use super::{Anatomy, LLAMA_ANATOMY, ModelError};
 use crate::model::decoder::{Residual, Sizes};
 use crate::model::keys::Keys;
 use crate::model::parts::Activation;
@@ -32,15 +32,30 @@ impl Olmo2 {
         Ok(Self {
             rope: RopeConfig::read(keys, heads.dim, context)?,
             activation: common::activation(keys, "hidden_act", "silu")?,
-            biases: gemma::biases(keys)?,
+            biases: Biases::read(keys)?,
             common,
         })
+    }
+}
+
+impl LlamaNames for Olmo2 {
+    fn name(&self) -> &'static str {
+        "olmo2"
+    }
+
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn rope(&self, _layer: usize) -> &RopeConfig {
+        &self.rope
     }
 
     fn block(
         &self,
         tensors: &mut Tensors<'_>,
         at: &str,
+        _layer: usize,
         rope: &Arc<Rope>,
     ) -> Result<Block, ModelError> {
         let Common { sizes, eps, .. } = self.common;
@@ -65,16 +80,6 @@ impl Olmo2 {
             residual: Residual::Serial,
         })
     }
-}
-
-impl Family for Olmo2 {
-    fn name(&self) -> &'static str {
-        "olmo2"
-    }
-
-    fn sizes(&self) -> Sizes {
-        self.common.sizes
-    }
 
     fn anatomy(&self) -> Anatomy {
         Anatomy {
@@ -82,22 +87,5 @@ impl Family for Olmo2 {
             norm_after_ffn: true,
             ..LLAMA_ANATOMY
         }
-    }
-
-    fn ignores(&self, tensor: &str) -> bool {
-        common::ignores(&self.common, tensor)
-    }
-
-    fn build(&self, tensors: &mut Tensors<'_>) -> Result<Decoder, ModelError> {
-        let Common { sizes, eps, .. } = self.common;
-        let rope = Arc::new(Rope::new(&self.rope, sizes.context));
-        Ok(Decoder {
-            sizes,
-            blocks: common::layers(sizes.layers, "model.layers", |_, at| {
-                self.block(tensors, at, &rope)
-            })?,
-            vocabulary: common::vocabulary(tensors, &self.common)?,
-            norm: tensors.rms_norm("model.norm", sizes.d_model, eps)?,
-        })
     }
 }

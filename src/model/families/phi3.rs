@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::common::{self, Block, Common, Decoder, Defaults};
-use super::{Anatomy, Family, LLAMA_ANATOMY, ModelError};
+use super::ModelError;
+use super::common::{self, Block, Common, Defaults, LlamaNames};
 use crate::model::decoder::Sizes;
 use crate::model::keys::Keys;
 use crate::model::parts::{Activation, Attention, FeedForward};
@@ -39,50 +39,6 @@ impl Phi3 {
             common,
         })
     }
-
-    fn block(
-        &self,
-        tensors: &mut Tensors<'_>,
-        at: &str,
-        rope: &Arc<Rope>,
-    ) -> Result<Block, ModelError> {
-        let Common { sizes, eps, .. } = self.common;
-        let (d, ff, heads) = (sizes.d_model, sizes.d_ff, sizes.heads);
-        let attention_norm = tensors.rms_norm(&format!("{at}.input_layernorm"), d, eps)?;
-        // Rows of the fused projections: queries, keys, values; gate, up.
-        let (q, kv) = (heads.query * heads.dim, sizes.kv_width());
-        let parts = [0..q, q..q + kv, q + kv..q + 2 * kv];
-        let name = format!("{at}.self_attn.qkv_proj");
-        let [query, key, value] = tensors.fused(&name, d, false, Order::OutputMajor, parts)?;
-        let attention = Attention {
-            query,
-            key,
-            value,
-            output: tensors.linear(&format!("{at}.self_attn.o_proj"), q, d, false)?,
-            query_key_norms: None,
-            rope: Some(rope.clone()),
-            heads,
-            scores: common::plain_scores(heads.dim as f64),
-            window: self.window,
-        };
-        let name = format!("{at}.post_attention_layernorm");
-        let feed_forward_norm = tensors.rms_norm(&name, d, eps)?;
-        let parts = [0..ff, ff..2 * ff];
-        let name = format!("{at}.mlp.gate_up_proj");
-        let [gate, up] = tensors.fused(&name, d, false, Order::OutputMajor, parts)?;
-        let feed_forward = FeedForward {
-            gate: Some(gate),
-            up,
-            down: tensors.linear(&format!("{at}.mlp.down_proj"), ff, d, false)?,
-            activation: self.activation,
-        };
-        Ok(common::pre_norm(
-            attention_norm,
-            attention,
-            feed_forward_norm,
-            feed_forward,
-        ))
-    }
 }
 
 /// The context that the model was first trained on. Only the outer key counts.
@@ -92,10 +48,7 @@ fn original_context(keys: &Keys<'_>) -> Result<usize, String> {
 
 /// Phi-3 rotates only the first channels of each head where `partial_rotary_factor` says so.
 fn rope(keys: &Keys<'_>, sizes: &Sizes) -> Result<RopeConfig, String> {
-    let written = match keys.below("rope_scaling")? {
-        Some(scaling) if !scaling.0.is_empty() => Some(scaling),
-        _ => keys.below("rope_parameters")?,
-    };
+    let written = keys.rope()?;
     let inner = written.as_ref().unwrap_or(keys);
     let share = inner.share(
         "partial_rotary_factor",
@@ -137,33 +90,61 @@ fn long_rope(
     })
 }
 
-impl Family for Phi3 {
+impl LlamaNames for Phi3 {
     fn name(&self) -> &'static str {
         "phi3"
     }
 
-    fn sizes(&self) -> Sizes {
-        self.common.sizes
+    fn common(&self) -> &Common {
+        &self.common
     }
 
-    fn anatomy(&self) -> Anatomy {
-        LLAMA_ANATOMY
+    fn rope(&self, _layer: usize) -> &RopeConfig {
+        &self.rope
     }
 
-    fn ignores(&self, tensor: &str) -> bool {
-        common::ignores(&self.common, tensor)
-    }
-
-    fn build(&self, tensors: &mut Tensors<'_>) -> Result<Decoder, ModelError> {
+    fn block(
+        &self,
+        tensors: &mut Tensors<'_>,
+        at: &str,
+        _layer: usize,
+        rope: &Arc<Rope>,
+    ) -> Result<Block, ModelError> {
         let Common { sizes, eps, .. } = self.common;
-        let rope = Arc::new(Rope::new(&self.rope, sizes.context));
-        Ok(Decoder {
-            sizes,
-            blocks: common::layers(sizes.layers, "model.layers", |_, at| {
-                self.block(tensors, at, &rope)
-            })?,
-            vocabulary: common::vocabulary(tensors, &self.common)?,
-            norm: tensors.rms_norm("model.norm", sizes.d_model, eps)?,
-        })
+        let (d, ff, heads) = (sizes.d_model, sizes.d_ff, sizes.heads);
+        let attention_norm = tensors.rms_norm(&format!("{at}.input_layernorm"), d, eps)?;
+        // Rows of the fused projections: queries, keys, values; gate, up.
+        let (q, kv) = (heads.query * heads.dim, sizes.kv_width());
+        let parts = [0..q, q..q + kv, q + kv..q + 2 * kv];
+        let name = format!("{at}.self_attn.qkv_proj");
+        let [query, key, value] = tensors.fused(&name, d, false, Order::OutputMajor, parts)?;
+        let attention = Attention {
+            query,
+            key,
+            value,
+            output: tensors.linear(&format!("{at}.self_attn.o_proj"), q, d, false)?,
+            query_key_norms: None,
+            rope: Some(rope.clone()),
+            heads,
+            scores: common::plain_scores(heads.dim as f64),
+            window: self.window,
+        };
+        let name = format!("{at}.post_attention_layernorm");
+        let feed_forward_norm = tensors.rms_norm(&name, d, eps)?;
+        let parts = [0..ff, ff..2 * ff];
+        let name = format!("{at}.mlp.gate_up_proj");
+        let [gate, up] = tensors.fused(&name, d, false, Order::OutputMajor, parts)?;
+        let feed_forward = FeedForward {
+            gate: Some(gate),
+            up,
+            down: tensors.linear(&format!("{at}.mlp.down_proj"), ff, d, false)?,
+            activation: self.activation,
+        };
+        Ok(common::pre_norm(
+            attention_norm,
+            attention,
+            feed_forward_norm,
+            feed_forward,
+        ))
     }
 }

@@ -26,8 +26,7 @@ pub fn read(keys: &Keys<'_>) -> Result<LlamaLike, String> {
 /// None unless `use_sliding_window`; then in the layers from `max_window_layers` on, or as `layer_types` says.
 pub fn windows(keys: &Keys<'_>, layers: usize) -> Result<Vec<Option<usize>>, String> {
     let window = match keys.flag("use_sliding_window", false)? {
-        true if keys.is_written("sliding_window") => keys.optional_size("sliding_window")?,
-        true => Some(4096),
+        true => keys.sliding_window()?,
         false => None,
     };
     let first = match keys.get("max_window_layers") {

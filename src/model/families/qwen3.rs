@@ -14,12 +14,8 @@ pub fn read(keys: &Keys<'_>) -> Result<LlamaLike, String> {
         ..common::LLAMA
     };
     let llama = LlamaLike::read(keys, "qwen3", &defaults)?;
-    let bias = keys.flag("attention_bias", false)?;
     Ok(LlamaLike {
-        attention_biases: Biases {
-            inputs: bias,
-            output: bias,
-        },
+        attention_biases: Biases::read(keys)?,
         head_norms: true,
         windows: qwen2::windows(keys, llama.common.sizes.layers)?,
         ..llama

@@ -1,0 +1,56 @@
+//! Normalisations.
+
+use super::{dot, sum, vectorised};
+
+/// `x / √(mean(x²) + eps) · gain` for each row of `x: [rows × width]` (RMSNorm, Zhang & Sennrich 2019).
+pub fn rms_norm(x: &[f32], gain: &[f32], eps: f32, out: &mut [f32]) {
+    let width = gain.len();
+    vectorised(|| {
+        for (x, out) in x.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
+            let scale = 1.0 / (dot(x, x) / width as f32 + eps).sqrt();
+            for ((out, x), gain) in out.iter_mut().zip(x).zip(gain) {
+                *out = x * scale * gain;
+            }
+        }
+    });
+}
+
+/// `(x − mean) / √(variance + eps) · gain + bias` for each row of `x: [rows × width]` (LayerNorm, Ba et al. 2016).
+pub fn layer_norm(x: &[f32], gain: &[f32], bias: &[f32], eps: f32, out: &mut [f32]) {
+    let width = gain.len();
+    vectorised(|| {
+        for (x, out) in x.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
+            let mean = sum(x) / width as f32;
+            for (out, x) in out.iter_mut().zip(x) {
+                *out = x - mean;
+            }
+            let scale = 1.0 / (dot(out, out) / width as f32 + eps).sqrt();
+            for ((out, gain), bias) in out.iter_mut().zip(gain).zip(bias) {
+                *out = *out * scale * gain + bias;
+            }
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::kernels::random;
+
+    #[test]
+    fn layer_norm_equals_its_definition() {
+        let x = random(75, 9);
+        let (gain, bias) = (random(25, 10), random(25, 11));
+        let mut out = vec![0.0; 75];
+        layer_norm(&x, &gain, &bias, 1e-5, &mut out);
+        for (x, out) in x.chunks(25).zip(out.chunks(25)) {
+            let mean = x.iter().map(|&x| x as f64).sum::<f64>() / 25.0;
+            let variance = x.iter().map(|&x| (x as f64 - mean).powi(2)).sum::<f64>() / 25.0;
+            for i in 0..25 {
+                let expected = (x[i] as f64 - mean) / (variance + 1e-5).sqrt() * gain[i] as f64
+                    + bias[i] as f64;
+                assert!((out[i] as f64 - expected).abs() < 1e-5);
+            }
+        }
+    }
+}

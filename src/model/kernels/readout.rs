@@ -1,0 +1,73 @@
+//! What is read from logits and directions.
+
+use super::nonlinear::exp;
+use super::{LANES, largest, vectorised};
+
+/// Negative log-likelihood of one token under a row of logits, in nats.
+pub fn negative_log_likelihood(logits: &[f32], token: usize) -> f32 {
+    vectorised(|| {
+        let largest = largest(logits);
+        let mut lanes = [0.0_f32; LANES];
+        let chunks = logits.chunks_exact(LANES);
+        let rest = chunks.remainder();
+        for chunk in chunks {
+            for (lane, x) in lanes.iter_mut().zip(chunk) {
+                *lane += exp(x - largest);
+            }
+        }
+        let total: f64 = (lanes.iter().map(|&x| x as f64))
+            .chain(rest.iter().map(|x| exp(x - largest) as f64))
+            .sum();
+        (total.ln() - (logits[token] - largest) as f64) as f32
+    })
+}
+
+/// Index of the largest logit, the lowest among equals; `None` when one is not finite.
+pub fn argmax(logits: &[f32]) -> Option<usize> {
+    let mut best = 0;
+    for (i, &x) in logits.iter().enumerate() {
+        if !x.is_finite() {
+            return None;
+        }
+        if x > logits[best] {
+            best = i;
+        }
+    }
+    (!logits.is_empty()).then_some(best)
+}
+
+/// Cosine of the angle between two vectors; 0 when one of them is zero.
+pub fn cosine(a: &[f32], b: &[f32]) -> f32 {
+    let (mut ab, mut aa, mut bb) = (0.0_f64, 0.0_f64, 0.0_f64);
+    for (&x, &y) in a.iter().zip(b) {
+        let (x, y) = (x as f64, y as f64);
+        ab += x * y;
+        aa += x * x;
+        bb += y * y;
+    }
+    if aa == 0.0 || bb == 0.0 {
+        return 0.0;
+    }
+    (ab / (aa * bb).sqrt()) as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::kernels::random;
+
+    #[test]
+    fn likelihood_equals_its_definition() {
+        let logits = random(101, 3);
+        let total: f64 = logits.iter().map(|&x| (x as f64).exp()).sum();
+        let expected = total.ln() - logits[17] as f64;
+        assert!((negative_log_likelihood(&logits, 17) as f64 - expected).abs() < 1e-5);
+    }
+
+    #[test]
+    fn argmax_takes_the_first_and_refuses_nan() {
+        assert_eq!(argmax(&[1.0, 3.0, 3.0]), Some(1));
+        assert_eq!(argmax(&[1.0, f32::NAN]), None);
+        assert_eq!(argmax(&[]), None);
+    }
+}
