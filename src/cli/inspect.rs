@@ -157,7 +157,7 @@ impl Card {
         let parameters = header.shape.parameters;
         let text = |id| header.codec.token_text(id).unwrap_or_default();
         let end_of_text = header.end_of_text.iter();
-        let cache = 2 * sizes.layers * sizes.kv_width();
+        let cache = 2 * sizes.layers * sizes.heads.kv_width();
         Ok(Self {
             name,
             attention: Attention {

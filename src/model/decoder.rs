@@ -3,10 +3,10 @@
 //! A batch is a list of token rows; each row knows its sequence and its position, so that prompts of different lengths, prefills and
 //! single decoding steps mix freely and nothing is padded.
 
-use super::kernels::Heads;
-use super::kv_cache::KvCache;
-use super::parts::{Attention, FeedForward, Hook, Norm, Row, Vocabulary, add};
-use crate::units::{NeuronId, TokenId};
+use super::kernels::{self, Heads};
+use super::kv_cache::Sequence;
+use super::parts::{Attention, FeedForward, Norm, Observer, Row, Vocabulary, add};
+use crate::units::{Dose, NeuronId, TokenId};
 
 /// Sizes of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,13 +23,6 @@ pub struct Sizes {
     pub context: usize,
     /// Attention heads.
     pub heads: Heads,
-}
-
-impl Sizes {
-    /// Width of the keys, or values, of one position in one block.
-    pub fn kv_width(&self) -> usize {
-        self.heads.kv * self.heads.dim
-    }
 }
 
 /// How the parts of a block are joined.
@@ -71,42 +64,86 @@ pub struct Decoder {
     pub norm: Norm,
 }
 
+/// The token rows of one forward pass.
+#[derive(Default)]
+pub struct Batch {
+    /// Rows that go through every block unsteered. Those of one sequence stand in the order of their positions.
+    pub rows: Vec<Row>,
+    /// Steered rows, sorted by the layer of their neuron.
+    pub branches: Vec<Branch>,
+}
+
+/// A steered row. Up to the feed-forward of the steered layer it is the same as an unsteered row of the same tokens, and is not computed
+/// again; from there on it goes its own way.
+#[derive(Clone, Copy, Debug)]
+pub struct Branch {
+    /// Index of the unsteered row.
+    pub from: usize,
+    /// Itself. Its sequence has keys and values in the layers above the steered one.
+    pub row: Row,
+    /// The neuron.
+    pub neuron: NeuronId,
+    /// What is added to the neuron's activation; none at a step that is not steered.
+    pub dose: Option<Dose>,
+}
+
+/// What a forward pass leaves, beside keys and values.
+pub struct Passed {
+    /// After the final norm, for [`Vocabulary::logits`]: the rows, then the branches, `[(rows + branches) × d_model]`.
+    pub hidden: Vec<f32>,
+    /// `cosθ` between block output and write direction in the steered layer, by branch that has a dose.
+    pub cosines: Vec<Option<f32>>,
+}
+
 impl Block {
-    /// Takes `x: [rows × d_model]`, the residual stream, through the block.
+    /// Takes `x: [rows × d_model]`, the residual stream, through the block. `branches` join it at its end.
     fn apply(
         &self,
-        x: &mut [f32],
+        x: &mut Vec<f32>,
         layer: usize,
         rows: &[Row],
-        cache: &mut KvCache,
-        hook: &mut dyn Hook,
+        branches: &[Branch],
+        sequences: &mut [&mut Sequence],
+        observer: &mut dyn Observer,
     ) {
-        let attention = |x: &[f32], cache: &mut KvCache| {
-            let read = normed(&self.attention_norm, x);
-            written(
-                &self.after_attention,
-                self.attention.apply(&read, layer, rows, cache),
-            )
-        };
-        let feed_forward = |x: &[f32], hook: &mut dyn Hook| {
-            let read = normed(&self.feed_forward_norm, x);
-            written(
-                &self.after_feed_forward,
-                self.feed_forward.apply(&read, layer, hook),
-            )
-        };
-        match self.residual {
+        let read = normed(&self.attention_norm, x);
+        let attended = self.attention.apply(&read, layer, rows, sequences);
+        let attended = written(&self.after_attention, attended);
+        let mut fed = match self.residual {
             Residual::Serial => {
-                let attended = attention(x, cache);
                 add(x, &attended);
-                let fed = feed_forward(x, hook);
-                add(x, &fed);
+                self.feed_forward(x, layer, observer)
             }
             Residual::Parallel => {
-                let attended = attention(x, cache);
-                let fed = feed_forward(x, hook);
+                let fed = self.feed_forward(x, layer, observer);
                 add(x, &attended);
-                add(x, &fed);
+                fed
+            }
+        };
+        for branch in branches {
+            self.part(branch, x, &mut fed);
+        }
+        add(x, &written(&self.after_feed_forward, fed));
+    }
+
+    /// What the down projection writes.
+    fn feed_forward(&self, x: &[f32], layer: usize, observer: &mut dyn Observer) -> Vec<f32> {
+        let read = normed(&self.feed_forward_norm, x);
+        self.feed_forward.apply(&read, layer, observer)
+    }
+
+    /// A dose on the input of the down projection is so many write directions in its output.
+    fn part(&self, branch: &Branch, x: &mut Vec<f32>, fed: &mut Vec<f32>) {
+        let down = &self.feed_forward.down.weight;
+        let d = down.outputs();
+        let from = branch.from * d..(branch.from + 1) * d;
+        x.extend_from_within(from.clone());
+        fed.extend_from_within(from);
+        if let Some(Dose(dose)) = branch.dose {
+            let row = fed.len() - d;
+            let direction = down.of_input(branch.neuron.index);
+            for (y, v) in fed[row..].iter_mut().zip(direction) {
+                *y += dose * v;
             }
         }
     }
@@ -129,34 +166,49 @@ fn written(norm: &Option<Norm>, y: Vec<f32>) -> Vec<f32> {
 }
 
 impl Decoder {
-    /// Runs the rows through every block and the final norm: `[rows × d_model]`, for [`Decoder::logits`]. The rows' keys and values are
-    /// in the cache afterwards. Rows of one slot stand in the order of their positions.
-    pub fn forward(&self, rows: &[Row], cache: &mut KvCache, hook: &mut dyn Hook) -> Vec<f32> {
+    /// Runs a batch through every block and the final norm. Keys and values of its rows are in their sequences afterwards.
+    pub fn forward(
+        &self,
+        batch: &Batch,
+        sequences: &mut [&mut Sequence],
+        observer: &mut dyn Observer,
+    ) -> Passed {
+        let Batch { rows, branches } = batch;
+        let all: Vec<Row> = (rows.iter().copied())
+            .chain(branches.iter().map(|branch| branch.row))
+            .collect();
         let mut x = self.vocabulary.embed(rows);
+        let mut cosines = Vec::with_capacity(branches.len());
         for (layer, block) in self.blocks.iter().enumerate() {
-            block.apply(&mut x, layer, rows, cache, hook);
-            hook.block_output(layer, &x);
+            let joined = cosines.len();
+            let joining = branches[joined..].partition_point(|b| b.neuron.layer <= layer);
+            let (active, joining) = (
+                &all[..rows.len() + joined],
+                &branches[joined..joined + joining],
+            );
+            block.apply(&mut x, layer, active, joining, sequences, observer);
+            observer.block_output(layer, &x);
+            let outputs = x[active.len() * self.sizes.d_model..].chunks_exact(self.sizes.d_model);
+            cosines.extend((joining.iter().zip(outputs)).map(|(branch, output)| {
+                let direction = || self.write_direction(branch.neuron);
+                (branch.dose).map(|_| kernels::cosine(output, &direction()))
+            }));
         }
-        self.norm.apply(&x)
-    }
-
-    /// Logits `[rows × vocab]` of rows that [`Decoder::forward`] returned.
-    pub fn logits(&self, hidden: &[f32]) -> Vec<f32> {
-        self.vocabulary.logits(hidden)
+        Passed {
+            hidden: self.norm.apply(&x),
+            cosines,
+        }
     }
 
     /// A neuron's write direction, `[d_model]`: its column of the down projection.
-    pub fn write_direction(&self, neuron: NeuronId) -> &[f32] {
-        let d = self.sizes.d_model;
-        &self.blocks[neuron.layer].feed_forward.down.weight[neuron.index * d..][..d]
+    pub fn write_direction(&self, neuron: NeuronId) -> Vec<f32> {
+        let down = &self.blocks[neuron.layer].feed_forward.down.weight;
+        down.of_input(neuron.index)
     }
 
     /// A token's row of the unembedding times the gain of the final norm, `[d_model]`.
     pub fn readout_direction(&self, token: TokenId) -> Vec<f32> {
-        let d = self.sizes.d_model;
-        let row = &self.vocabulary.unembedding()[token as usize * d..][..d];
-        (row.iter().zip(self.norm.gain()))
-            .map(|(w, gain)| w * gain)
-            .collect()
+        let row = self.vocabulary.unembedding.of_output(token as usize);
+        (row.zip(self.norm.gain())).map(|(w, gain)| w * gain).collect()
     }
 }

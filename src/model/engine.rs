@@ -1,17 +1,16 @@
 //! A model with real weights, behind the door.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
+use std::sync::mpsc;
 use std::thread;
 
 use super::checkpoint::Checkpoint;
-use super::decoder::{Decoder, Sizes};
-use super::kv_cache::{KvCache, Prefix};
-use super::lane::{Lane, Task};
+use super::decoder::{Batch, Decoder, Sizes};
+use super::kv_cache;
+use super::lane::Lane;
 use super::lanes::{BATCH_ROWS, Lanes};
-use super::parts::{Hook, Row};
+use super::parts;
 use super::tensors::Tensors;
+use super::work::{Outcome, Task, Work, rows_of};
 use super::{
     Cell, LanguageModel, ModelError, ModelHeader, Observed, Probe, Rollout, Sequence, Shape,
 };
@@ -43,13 +42,13 @@ impl Transformer {
         task: Task,
         finished: &mut dyn FnMut(usize, Outcome) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        let work = Work::new(
-            &self.decoder,
-            &self.header.end_of_text,
-            cells,
-            task,
-            self.threads,
-        )?;
+        for cell in cells {
+            check(&self.decoder.sizes, cell)?;
+        }
+        let capacity = cells.iter().map(Cell::own_positions).max().unwrap_or(1);
+        let lanes = Lanes::new(&self.decoder.sizes, self.threads, cells.len(), capacity);
+        let end_of_text = &self.header.end_of_text;
+        let work = Work::new(&self.decoder, end_of_text, cells, task, lanes);
         thread::scope(|scope| {
             let (results, received) = mpsc::channel();
             for _ in 0..work.lanes.count {
@@ -77,21 +76,13 @@ impl Transformer {
     }
 }
 
-/// What a finished cell leaves.
-pub enum Outcome {
-    /// Of a rollout.
-    Rollout(Rollout),
-    /// Of a single step: the logits, `[vocab]`.
-    Logits(Vec<f32>),
-}
-
 impl LanguageModel for Transformer {
     fn shape(&self) -> &Shape {
         &self.header.shape
     }
 
     fn write_direction(&self, neuron: NeuronId) -> Vec<f32> {
-        self.decoder.write_direction(neuron).to_vec()
+        self.decoder.write_direction(neuron)
     }
 
     fn readout_direction(&self, token: TokenId) -> Vec<f32> {
@@ -141,82 +132,6 @@ impl LanguageModel for Transformer {
     }
 }
 
-/// What all lanes share: the cells that wait, and the prompts' prefixes.
-pub struct Work<'a> {
-    /// The model.
-    pub decoder: &'a Decoder,
-    /// Its end-of-text tokens.
-    pub end_of_text: &'a [TokenId],
-    /// What is done with each cell.
-    pub task: Task,
-    /// Rollouts in flight.
-    pub lanes: Lanes,
-    cells: &'a [Cell<'a>],
-    /// Cells in the order in which they start: by prompt, so that a prefix is needed for a while and then never again.
-    order: Vec<usize>,
-    next: AtomicUsize,
-    stopped: AtomicBool,
-    prefixes: Mutex<HashMap<&'a [TokenId], Weak<Prefix>>>,
-}
-
-impl<'a> Work<'a> {
-    fn new(
-        decoder: &'a Decoder,
-        end_of_text: &'a [TokenId],
-        cells: &'a [Cell<'a>],
-        task: Task,
-        threads: usize,
-    ) -> Result<Self, ModelError> {
-        for cell in cells {
-            check(&decoder.sizes, cell)?;
-        }
-        let mut order: Vec<usize> = (0..cells.len()).collect();
-        order.sort_by_key(|&i| (cells[i].prompt, i));
-        let capacity = cells.iter().map(Cell::own_positions).max().unwrap_or(1);
-        Ok(Self {
-            decoder,
-            end_of_text,
-            task,
-            lanes: Lanes::new(&decoder.sizes, threads, cells.len(), capacity),
-            cells,
-            order,
-            next: AtomicUsize::new(0),
-            stopped: AtomicBool::new(false),
-            prefixes: Mutex::default(),
-        })
-    }
-
-    /// The next cell to start.
-    pub fn take(&self) -> Option<(usize, &'a Cell<'a>)> {
-        if self.stopped.load(Ordering::Relaxed) {
-            return None;
-        }
-        let &cell = self.order.get(self.next.fetch_add(1, Ordering::Relaxed))?;
-        Some((cell, &self.cells[cell]))
-    }
-
-    /// Whether lanes should give up.
-    pub fn is_stopped(&self) -> bool {
-        self.stopped.load(Ordering::Relaxed)
-    }
-
-    fn stop(&self) {
-        self.stopped.store(true, Ordering::Relaxed);
-    }
-
-    /// Keys and values of unsteered tokens at the start of a sequence, computed once while anybody uses them.
-    pub fn prefix(&self, tokens: &'a [TokenId]) -> Arc<Prefix> {
-        let lock = || self.prefixes.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(prefix) = lock().get(tokens).and_then(Weak::upgrade) {
-            return prefix;
-        }
-        // Outside the lock: two lanes may compute the same prefix, with the same bits.
-        let prefix = Arc::new(compute_prefix(self.decoder, tokens));
-        lock().insert(tokens, Arc::downgrade(&prefix));
-        prefix
-    }
-}
-
 /// Refuses a cell that the model cannot run.
 pub(super) fn check(sizes: &Sizes, cell: &Cell<'_>) -> Result<(), ModelError> {
     let refuse = |why: String| ModelError::NotApplied {
@@ -257,50 +172,27 @@ pub(super) fn check(sizes: &Sizes, cell: &Cell<'_>) -> Result<(), ModelError> {
     Ok(())
 }
 
-/// Does nothing.
-struct NoHook;
-
-impl Hook for NoHook {}
-
-fn rows_of(tokens: &[TokenId]) -> Vec<Row> {
-    (tokens.iter().enumerate())
-        .map(|(position, &token)| Row {
-            token,
-            position,
-            slot: 0,
-        })
-        .collect()
-}
-
-fn one_slot(decoder: &Decoder, capacity: usize) -> KvCache {
-    let sizes = &decoder.sizes;
-    KvCache::new(sizes.layers, sizes.kv_width(), 1, capacity)
-}
-
-fn compute_prefix(decoder: &Decoder, tokens: &[TokenId]) -> Prefix {
-    let mut cache = one_slot(decoder, tokens.len());
-    for rows in rows_of(tokens).chunks(BATCH_ROWS) {
-        decoder.forward(rows, &mut cache, &mut NoHook);
-    }
-    cache.to_prefix(0, tokens.len())
-}
-
 fn observe_one(
     decoder: &Decoder,
     sequence: &Sequence<'_>,
     probe: Probe,
 ) -> Result<Observed, ModelError> {
     let sizes = &decoder.sizes;
-    let mut cache = one_slot(decoder, sequence.tokens.len());
+    let mut own = kv_cache::Sequence::whole(decoder, sequence.tokens.len());
     let mut observer = Observer::new(decoder, probe);
     for rows in rows_of(sequence.tokens).chunks(BATCH_ROWS) {
         observer.skip = sequence
             .from
             .saturating_sub(rows[0].position)
             .min(rows.len());
-        let hidden = decoder.forward(rows, &mut cache, &mut observer);
+        let batch = Batch {
+            rows: rows.to_vec(),
+            branches: Vec::new(),
+        };
+        let passed = decoder.forward(&batch, &mut [&mut own], &mut observer);
         if probe.logits {
-            let logits = decoder.logits(&hidden[observer.skip * sizes.d_model..]);
+            let observed = &passed.hidden[observer.skip * sizes.d_model..];
+            let logits = decoder.vocabulary.logits(observed);
             observer.seen.logits.extend_from_slice(&logits);
         }
     }
@@ -355,8 +247,8 @@ impl Observer {
     }
 }
 
-impl Hook for Observer {
-    fn activations(&mut self, layer: usize, activations: &mut [f32]) {
+impl parts::Observer for Observer {
+    fn activations(&mut self, layer: usize, activations: &[f32]) {
         if self.probe.activations {
             self.seen.activations[layer].extend_from_slice(&activations[self.skip * self.d_ff..]);
         }

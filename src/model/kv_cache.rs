@@ -2,118 +2,122 @@
 
 use std::sync::Arc;
 
-use super::kernels::Span;
-use super::parts::Row;
+use super::decoder::{Decoder, Sizes};
+use super::kernels::{Heads, SLACK, Span};
 
-/// Keys and values of every layer, each `[positions × width]`.
-#[derive(Default)]
-pub struct Prefix {
-    layers: Vec<(Vec<f32>, Vec<f32>)>,
-    len: usize,
-}
-
-impl Prefix {
-    /// Number of positions.
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether it holds no position.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-}
-
-/// A slot for each sequence: a shared prefix that is never written again, and positions of its own behind it.
+/// Keys and values of consecutive positions of one sequence, in the layers from one on.
+#[derive(Clone)]
 pub struct KvCache {
-    /// Key–value heads × head width.
-    width: usize,
-    /// Positions of its own that a slot can hold.
+    heads: Heads,
+    first_layer: usize,
+    /// Position in its sequence of the first position here.
+    start: usize,
+    /// Positions that there is room for.
     capacity: usize,
-    /// Keys and values by layer, each `[slots × capacity × width]`.
-    layers: Vec<(Vec<f32>, Vec<f32>)>,
-    prefixes: Vec<Arc<Prefix>>,
+    /// By layer: keys `[kv_heads × head_dim × capacity]`, then values `[capacity × kv_heads × head_dim]`. At the end, [`SLACK`].
+    numbers: Vec<f32>,
 }
 
 impl KvCache {
-    /// An empty cache for `slots` sequences of at most `capacity` positions each behind their prefixes.
-    pub fn new(layers: usize, width: usize, slots: usize, capacity: usize) -> Self {
-        let size = slots * capacity * width;
-        let empty = Arc::new(Prefix {
-            layers: vec![Default::default(); layers],
-            len: 0,
-        });
+    /// An empty cache for `capacity` positions from `start` on, in the layers of `first_layer..layers`.
+    pub fn new(
+        heads: Heads,
+        first_layer: usize,
+        layers: usize,
+        start: usize,
+        capacity: usize,
+    ) -> Self {
+        let numbers = (layers - first_layer) * 2 * heads.kv_width() * capacity;
         Self {
-            width,
+            heads,
+            first_layer,
+            start,
             capacity,
-            layers: (0..layers)
-                .map(|_| (vec![0.0; size], vec![0.0; size]))
-                .collect(),
-            prefixes: vec![empty; slots],
+            numbers: vec![0.0; numbers + SLACK],
         }
     }
 
-    /// Bytes that one slot takes.
-    pub fn bytes_per_slot(layers: usize, width: usize, capacity: usize) -> usize {
-        2 * layers * width * capacity * size_of::<f32>()
+    /// Bytes that a cache takes.
+    pub fn bytes(heads: Heads, layers: usize, capacity: usize) -> usize {
+        (layers * 2 * heads.kv_width() * capacity + SLACK) * size_of::<f32>()
     }
 
-    /// Starts a new sequence in a slot, behind a prefix.
-    pub fn begin(&mut self, slot: usize, prefix: Arc<Prefix>) {
-        self.prefixes[slot] = prefix;
+    /// Writes a position's keys and values, `[kv_heads × head_dim]` each.
+    fn store(&mut self, layer: usize, position: usize, keys: &[f32], values: &[f32]) {
+        let (width, capacity) = (self.heads.kv_width(), self.capacity);
+        let own = position - self.start;
+        assert!(own < capacity, "position {position} exceeds its cache");
+        let numbers = &mut self.numbers[(layer - self.first_layer) * 2 * width * capacity..];
+        for (channel, key) in keys.iter().enumerate() {
+            numbers[channel * capacity + own] = *key;
+        }
+        numbers[(capacity + own) * width..][..width].copy_from_slice(values);
     }
 
-    /// Writes the rows' keys and values, `[rows × width]` each.
-    pub fn store(&mut self, layer: usize, rows: &[Row], keys: &[f32], values: &[f32]) {
-        let width = self.width;
-        for (i, row) in rows.iter().enumerate() {
-            let at = self.place(row) * width;
-            let (all_keys, all_values) = &mut self.layers[layer];
-            all_keys[at..at + width].copy_from_slice(&keys[i * width..][..width]);
-            all_values[at..at + width].copy_from_slice(&values[i * width..][..width]);
+    /// Keys and values of the positions `from..to`, counted in the sequence.
+    fn span(&self, layer: usize, from: usize, to: usize) -> Span<'_> {
+        let size = self.heads.kv_width() * self.capacity;
+        let first = (layer - self.first_layer) * 2 * size;
+        Span {
+            keys: &self.numbers[first..],
+            values: &self.numbers[first + size..],
+            capacity: self.capacity,
+            from: from - self.start,
+            to: to - self.start,
+        }
+    }
+}
+
+/// A sequence in flight: a prefix that it shares with others and never changes, and positions of its own behind it.
+pub struct Sequence {
+    prefix: Arc<KvCache>,
+    own: KvCache,
+}
+
+impl Sequence {
+    /// A sequence with no position of its own yet. The prefix holds the positions before the first of `own`.
+    pub fn new(prefix: Arc<KvCache>, own: KvCache) -> Self {
+        Self { prefix, own }
+    }
+
+    /// The same sequence once more, to go on otherwise.
+    pub fn fork(&self) -> Self {
+        Self {
+            prefix: self.prefix.clone(),
+            own: self.own.clone(),
         }
     }
 
-    /// Keys and values of a row's sequence, up to and including the row: the prefix, then the slot's own. With a window, only those of
-    /// the last `window` positions.
-    pub fn spans(&self, layer: usize, row: &Row, window: Option<usize>) -> [Span<'_>; 2] {
-        let prefix = &self.prefixes[row.slot];
-        let first = window.map_or(0, |window| (row.position + 1).saturating_sub(window));
-        let (keys, values) = &prefix.layers[layer];
-        let before = first.min(prefix.len) * self.width..prefix.len * self.width;
-        let (all_keys, all_values) = &self.layers[layer];
-        let start = row.slot * self.capacity + first.saturating_sub(prefix.len);
-        let own = start * self.width..(self.place(row) + 1) * self.width;
-        [
-            Span {
-                keys: &keys[before.clone()],
-                values: &values[before],
-            },
-            Span {
-                keys: &all_keys[own.clone()],
-                values: &all_values[own],
-            },
-        ]
+    /// A sequence by itself, in all layers, of at most `capacity` positions.
+    pub fn whole(decoder: &Decoder, capacity: usize) -> Self {
+        let Sizes { heads, layers, .. } = decoder.sizes;
+        let none = KvCache::new(heads, 0, layers, 0, 0);
+        Self::new(
+            Arc::new(none),
+            KvCache::new(heads, 0, layers, 0, capacity),
+        )
     }
 
-    /// Copies a slot's first `len` positions out as a prefix. The slot must have begun without one.
-    pub fn to_prefix(&self, slot: usize, len: usize) -> Prefix {
-        debug_assert!(self.prefixes[slot].is_empty());
-        let range = slot * self.capacity * self.width..(slot * self.capacity + len) * self.width;
-        let layers = (self.layers.iter())
-            .map(|(keys, values)| (keys[range.clone()].to_vec(), values[range.clone()].to_vec()))
-            .collect();
-        Prefix { layers, len }
+    /// Its own positions.
+    pub fn into_own(self) -> KvCache {
+        self.own
     }
 
-    /// A row's place among all slots' own positions.
-    fn place(&self, row: &Row) -> usize {
-        let own = row.position - self.prefixes[row.slot].len;
-        assert!(
-            own < self.capacity,
-            "position {} exceeds its slot",
-            row.position
-        );
-        row.slot * self.capacity + own
+    /// Writes a position's keys and values, `[kv_heads × head_dim]` each.
+    pub fn store(&mut self, layer: usize, position: usize, keys: &[f32], values: &[f32]) {
+        self.own.store(layer, position, keys, values);
+    }
+
+    /// What a position sees: itself and those before it; with a window, only the last `window` of them.
+    pub fn seen(&self, layer: usize, position: usize, window: Option<usize>) -> [Span<'_>; 2] {
+        let to = position + 1;
+        let from = window.map_or(0, |window| to.saturating_sub(window));
+        let start = self.own.start;
+        // Without a prefix there may be no such layer in it.
+        let prefix = match start {
+            0 => self.own.span(layer, 0, 0),
+            _ => self.prefix.span(layer, from.min(start), start),
+        };
+        [prefix, self.own.span(layer, from.max(start), to)]
     }
 }

@@ -27,7 +27,7 @@ impl Lanes {
     /// For `cells` rollouts on at most `threads` threads.
     pub fn new(sizes: &Sizes, threads: usize, cells: usize, capacity: usize) -> Self {
         let count = threads.min(cells.div_ceil(4)).max(1);
-        let slot = KvCache::bytes_per_slot(sizes.layers, sizes.kv_width(), capacity);
+        let slot = bytes_per_slot(sizes, capacity);
         let slots = (LANE_BYTES / slot.max(1))
             .clamp(FEWEST_SLOTS, BATCH_ROWS)
             .min(cells.div_ceil(count))
@@ -41,9 +41,14 @@ impl Lanes {
 
     /// Bytes of the keys and values of all slots.
     pub fn cache_bytes(&self, sizes: &Sizes) -> usize {
-        let slot = KvCache::bytes_per_slot(sizes.layers, sizes.kv_width(), self.capacity);
+        let slot = bytes_per_slot(sizes, self.capacity);
         self.count * self.slots * slot
     }
+}
+
+/// Bytes of a slot's keys and values: with steering, and without it when no other rollout has the same tokens.
+fn bytes_per_slot(sizes: &Sizes, capacity: usize) -> usize {
+    2 * KvCache::bytes(sizes.heads, sizes.layers, capacity)
 }
 
 #[cfg(test)]

@@ -6,11 +6,12 @@
 
 pub mod chat;
 pub mod checkpoint;
+mod choice;
 pub mod decoder;
 pub mod engine;
 pub mod families;
+mod group;
 pub mod header;
-mod intervention;
 pub mod kernels;
 pub mod keys;
 mod kv_cache;
@@ -22,6 +23,7 @@ pub mod scripted;
 pub mod tensor;
 pub mod tensors;
 pub mod tokenizer;
+mod work;
 
 use serde::{Deserialize, Serialize};
 

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::kernels::{self, Heads, Scores, Span};
-use super::kv_cache::KvCache;
+use super::kernels::{self, Heads, Packed, Scores};
+use super::kv_cache::Sequence;
 use super::rope::Rope;
 use crate::units::TokenId;
 
@@ -16,14 +16,14 @@ pub struct Row {
     pub token: TokenId,
     /// Its position in its sequence, counted from 0.
     pub position: usize,
-    /// The sequence's slot in the cache.
-    pub slot: usize,
+    /// Number of its sequence.
+    pub sequence: usize,
 }
 
-/// Sees, and may change, what happens inside a forward pass.
-pub trait Hook {
+/// Sees what happens inside a forward pass.
+pub trait Observer {
     /// The hook site of the law: the input of a layer's down projection, `[rows × d_ff]`.
-    fn activations(&mut self, _layer: usize, _activations: &mut [f32]) {}
+    fn activations(&mut self, _layer: usize, _activations: &[f32]) {}
 
     /// The residual stream at the output of a block, `[rows × d_model]`.
     fn block_output(&mut self, _layer: usize, _residual: &[f32]) {}
@@ -70,25 +70,22 @@ impl Norm {
     }
 }
 
-/// A linear map, stored `[inputs × outputs]`, with an optional bias `[outputs]`.
+/// A linear map with an optional bias.
 pub struct Linear {
-    /// `[inputs × outputs]`: products read it row by row, and a neuron's write direction is contiguous.
-    pub weight: Vec<f32>,
+    /// Its matrix.
+    pub weight: Packed,
     /// `[outputs]`
     pub bias: Option<Vec<f32>>,
-    /// Width of what is read.
-    pub inputs: usize,
-    /// Width of what is written.
-    pub outputs: usize,
 }
 
 impl Linear {
     /// `x · weight + bias` for each row.
     pub fn apply(&self, x: &[f32]) -> Vec<f32> {
-        let mut out = vec![0.0; x.len() / self.inputs * self.outputs];
-        kernels::matmul(x, &self.weight, &mut out, self.inputs, self.outputs);
+        let outputs = self.weight.outputs();
+        let mut out = vec![0.0; x.len() / self.weight.inputs() * outputs];
+        kernels::matmul(x, &self.weight, &mut out);
         if let Some(bias) = &self.bias {
-            for row in out.chunks_exact_mut(self.outputs) {
+            for row in out.chunks_exact_mut(outputs) {
                 add(row, bias);
             }
         }
@@ -126,8 +123,14 @@ pub struct Attention {
 }
 
 impl Attention {
-    /// Keys and values of the rows are in the cache afterwards. `x` and the result are `[rows × d_model]`.
-    pub fn apply(&self, x: &[f32], layer: usize, rows: &[Row], cache: &mut KvCache) -> Vec<f32> {
+    /// Keys and values of the rows are in their sequences afterwards. `x` and the result are `[rows × d_model]`.
+    pub fn apply(
+        &self,
+        x: &[f32],
+        layer: usize,
+        rows: &[Row],
+        sequences: &mut [&mut Sequence],
+    ) -> Vec<f32> {
         let mut q = self.query.apply(x); // [rows, heads.query · head_dim]
         let mut k = self.key.apply(x); // [rows, heads.kv · head_dim]
         let v = self.value.apply(x);
@@ -140,14 +143,18 @@ impl Attention {
             rope.rotate(&mut q, positions(), self.heads.query, self.heads.dim);
             rope.rotate(&mut k, positions(), self.heads.kv, self.heads.dim);
         }
-        cache.store(layer, rows, &k, &v);
+        let keys_and_values =
+            (k.chunks_exact(self.heads.kv_width())).zip(v.chunks_exact(self.heads.kv_width()));
+        for (row, (k, v)) in rows.iter().zip(keys_and_values) {
+            sequences[row.sequence].store(layer, row.position, k, v);
+        }
         let width = self.heads.query * self.heads.dim;
         let mut seen = vec![0.0; q.len()];
         let mut scratch = Vec::new();
         for ((row, q), out) in
             (rows.iter().zip(q.chunks_exact(width))).zip(seen.chunks_exact_mut(width))
         {
-            let spans: [Span<'_>; 2] = cache.spans(layer, row, self.window);
+            let spans = sequences[row.sequence].seen(layer, row.position, self.window);
             kernels::attend(q, &spans, self.heads, self.scores, out, &mut scratch);
         }
         self.output.apply(&seen)
@@ -160,7 +167,7 @@ pub struct FeedForward {
     pub gate: Option<Linear>,
     /// `[d_model → d_ff]`
     pub up: Linear,
-    /// `[d_ff → d_model]`; its row `i` is the write direction of neuron `i`.
+    /// `[d_ff → d_model]`; the weights of its input `i` are the write direction of neuron `i`.
     pub down: Linear,
     /// The nonlinearity.
     pub activation: Activation,
@@ -168,9 +175,9 @@ pub struct FeedForward {
 
 impl FeedForward {
     /// `x` and the result are `[rows × d_model]`.
-    pub fn apply(&self, x: &[f32], layer: usize, hook: &mut dyn Hook) -> Vec<f32> {
+    pub fn apply(&self, x: &[f32], layer: usize, observer: &mut dyn Observer) -> Vec<f32> {
         let up = self.up.apply(x); // [rows, d_ff]
-        let mut activations = match &self.gate {
+        let activations = match &self.gate {
             Some(gate) => {
                 let mut gate = gate.apply(x);
                 kernels::gated(self.activation, &mut gate, &up);
@@ -182,38 +189,40 @@ impl FeedForward {
                 up
             }
         };
-        hook.activations(layer, &mut activations);
+        observer.activations(layer, &activations);
         self.down.apply(&activations)
     }
 }
 
 /// Embedding and unembedding.
 pub struct Vocabulary {
-    /// `[vocab × d_model]`
-    pub embedding: Vec<f32>,
+    /// `[vocab × d_model]`; none where it is the unembedding.
+    pub embedding: Option<Vec<f32>>,
     /// What embeddings are multiplied by.
     pub scale: f32,
     /// Learned positions, `[context × d_model]`, for models without a rotary embedding.
     pub positions: Option<Vec<f32>>,
-    /// `[vocab × d_model]`; the embedding when absent.
-    pub head: Option<Vec<f32>>,
+    /// `[d_model → vocab]`
+    pub unembedding: Packed,
     /// Logits are `cap · tanh(logit / cap)`.
     pub soft_cap: Option<f32>,
-    /// `d_model`
-    pub width: usize,
 }
 
 impl Vocabulary {
     /// The residual stream before the first block, `[rows × d_model]`.
     pub fn embed(&self, rows: &[Row]) -> Vec<f32> {
-        let d = self.width;
+        let d = self.unembedding.inputs();
         let mut x = Vec::with_capacity(rows.len() * d);
         for row in rows {
-            let embedding = &self.embedding[row.token as usize * d..][..d];
-            x.extend(embedding.iter().map(|e| e * self.scale));
-            if let Some(positions) = &self.positions {
-                let from = x.len() - d;
-                add(&mut x[from..], &positions[row.position * d..][..d]);
+            match &self.embedding {
+                Some(embedding) => x.extend_from_slice(&embedding[row.token as usize * d..][..d]),
+                None => x.extend(self.unembedding.of_output(row.token as usize)),
+            }
+        }
+        x.iter_mut().for_each(|x| *x *= self.scale);
+        if let Some(positions) = &self.positions {
+            for (x, row) in x.chunks_exact_mut(d).zip(rows) {
+                add(x, &positions[row.position * d..][..d]);
             }
         }
         x
@@ -221,18 +230,21 @@ impl Vocabulary {
 
     /// Logits `[rows × vocab]` of normalised rows `[rows × d_model]`.
     pub fn logits(&self, hidden: &[f32]) -> Vec<f32> {
-        let d = self.width;
-        let vocab = self.embedding.len() / d;
-        let mut logits = vec![0.0; hidden.len() / d * vocab];
-        kernels::matmul_transposed(hidden, self.unembedding(), &mut logits, d, vocab);
+        let rows = hidden.len() / self.unembedding.inputs();
+        let mut logits = vec![0.0; rows * self.unembedding.outputs()];
+        kernels::matmul(hidden, &self.unembedding, &mut logits);
         if let Some(cap) = self.soft_cap {
             kernels::soft_cap(&mut logits, cap);
         }
         logits
     }
 
-    /// `[vocab × d_model]`
-    pub fn unembedding(&self) -> &[f32] {
-        self.head.as_ref().unwrap_or(&self.embedding)
+    /// One of the [`Vocabulary::logits`] of one row.
+    pub fn logit(&self, hidden: &[f32], token: TokenId) -> f32 {
+        let mut logit = [self.unembedding.output(hidden, token as usize)];
+        if let Some(cap) = self.soft_cap {
+            kernels::soft_cap(&mut logit, cap);
+        }
+        logit[0]
     }
 }

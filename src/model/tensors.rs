@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use super::ModelError;
 use super::checkpoint::Checkpoint;
+use super::kernels::Packed;
 use super::parts::{Linear, Norm};
 
 /// A tensor that a family needs.
@@ -154,64 +155,48 @@ impl<'a> Tensors<'a> {
             true => Some(self.values(&format!("{name}.bias"), &[outputs])?),
             false => None,
         };
-        let stored = |part: Outputs| Linear {
-            weight: match order {
-                Order::OutputMajor => transposed(&weight, inputs, &part.0),
-                Order::InputMajor => columns(&weight, outputs, &part.0),
-            },
-            bias: bias.as_ref().map(|bias| columns(bias, outputs, &part.0)),
-            inputs,
-            outputs: part.len(),
-        };
-        Ok(parts.map(stored))
-    }
-}
-
-/// The rows in `ranges` of a matrix with rows of `width`, transposed: `[width × rows]`. Empty for an empty matrix.
-fn transposed(matrix: &[f32], width: usize, ranges: &[Range<usize>]) -> Vec<f32> {
-    if matrix.is_empty() {
-        return Vec::new();
-    }
-    let rows: Vec<usize> = ranges.iter().cloned().flatten().collect();
-    let mut out = vec![0.0; rows.len() * width];
-    // Square blocks stay in the cache on both sides.
-    const BLOCK: usize = 32;
-    for (first, block) in rows.chunks(BLOCK).enumerate() {
-        for from in (0..width).step_by(BLOCK) {
-            for column in from..(from + BLOCK).min(width) {
-                for (i, row) in block.iter().enumerate() {
-                    out[column * rows.len() + first * BLOCK + i] = matrix[row * width + column];
-                }
+        let map = |part: Outputs| {
+            let chosen: Vec<usize> = part.0.into_iter().flatten().collect();
+            let value = |input: usize, output: usize| match order {
+                Order::OutputMajor => weight[chosen[output] * inputs + input],
+                Order::InputMajor => weight[input * outputs + chosen[output]],
+            };
+            Linear {
+                weight: self.packed(inputs, chosen.len(), value),
+                bias: bias.as_ref().map(|bias| self.chosen(bias, &chosen)),
             }
+        };
+        Ok(parts.map(map))
+    }
+
+    /// A matrix `[outputs × inputs]`, such as an unembedding.
+    pub fn matrix(
+        &mut self,
+        name: &str,
+        inputs: usize,
+        outputs: usize,
+    ) -> Result<Packed, ModelError> {
+        let weight = self.values(name, &[outputs, inputs])?;
+        Ok(self.packed(inputs, outputs, |input, output| weight[output * inputs + input]))
+    }
+
+    /// A matrix laid out for products; empty when tensors are only listed.
+    fn packed(
+        &self,
+        inputs: usize,
+        outputs: usize,
+        value: impl Fn(usize, usize) -> f32,
+    ) -> Packed {
+        match self.checkpoint {
+            Some(_) => Packed::new(inputs, outputs, value),
+            None => Packed::new(inputs, 0, value),
         }
     }
-    out
-}
 
-/// The columns in `ranges` of a matrix with rows of `width`.
-fn columns(matrix: &[f32], width: usize, ranges: &[Range<usize>]) -> Vec<f32> {
-    (matrix.chunks_exact(width))
-        .flat_map(|row| ranges.iter().flat_map(|range| &row[range.clone()]))
-        .copied()
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_matrix_is_transposed_in_parts() {
-        let (rows, width) = (70, 45);
-        let matrix: Vec<f32> = (0..rows * width).map(|i| i as f32).collect();
-        let ranges = [60..70, 0..3];
-        let out = transposed(&matrix, width, &ranges);
-        assert_eq!(out.len(), 13 * width);
-        for column in 0..width {
-            assert_eq!(out[column * 13], (60 * width + column) as f32);
-            assert_eq!(out[column * 13 + 12], (2 * width + column) as f32);
+    fn chosen(&self, values: &[f32], chosen: &[usize]) -> Vec<f32> {
+        match self.checkpoint {
+            Some(_) => chosen.iter().map(|&i| values[i]).collect(),
+            None => Vec::new(),
         }
-        let row: Vec<f32> = columns(&matrix[..width], width, &[40..42, 0..1]);
-        assert_eq!(row, [40.0, 41.0, 0.0]);
     }
 }

@@ -119,7 +119,7 @@ fn tensor_memory(study: &Study, sizes: &Sizes, trials: usize, longest: usize) ->
     let positions = longest + study.rollout.longest().0;
     PlannedMemory {
         weights: study.model.shape.parameters * bytes,
-        cache: 2 * rollouts * positions * 2 * sizes.layers * sizes.kv_width() * bytes,
+        cache: 2 * rollouts * positions * 2 * sizes.layers * sizes.heads.kv_width() * bytes,
         rollouts,
     }
 }
@@ -145,7 +145,7 @@ fn memory(study: &Study, sizes: &Sizes, threads: usize, trials: usize) -> Planne
     // Rollouts start in the order of their prompts, so that only a few prompts are in flight at a time.
     let per_prompt = (trials / prompts.len().max(1)).max(1);
     let in_flight = (lanes.count * lanes.slots / per_prompt + lanes.count).min(prompts.len());
-    let position = 2 * sizes.layers * sizes.kv_width() * size_of::<f32>();
+    let position = 2 * sizes.layers * sizes.heads.kv_width() * size_of::<f32>();
     PlannedMemory {
         weights: study.model.shape.parameters * size_of::<f32>(),
         cache: lanes.cache_bytes(sizes) + in_flight * (longest - 1) * position,

@@ -1,6 +1,6 @@
 //! The unsteered residual stream on generic text: its length, its spectrum, its mean direction.
 
-use crate::model::kernels;
+use crate::model::kernels::{self, Packed};
 use crate::model::{Cell, LanguageModel, Observed, Probe, Rollout, Sequence};
 use crate::spec::ceiling::{CalibrationPositions, Statistic};
 use crate::stats;
@@ -196,14 +196,18 @@ fn leading_eigenvalue(x: &[f32], d: usize, start: &[f64]) -> f64 {
     eigenvalue
 }
 
+/// Rows whose products with all others are held at a time.
+const ROWS: usize = 32;
+
 /// `Σλ²` of `XᵀX`, which `XXᵀ` shares: the sum of squared products of all pairs of rows.
 fn squared_frobenius_norm(x: &[f32], d: usize) -> f64 {
     let rows = x.len() / d;
-    let mut products = vec![0.0; kernels::TILE * rows];
-    (x.chunks(kernels::TILE * d))
-        .map(|tile| {
-            let products = &mut products[..tile.len() / d * rows];
-            kernels::matmul_transposed(tile, x, products, d, rows);
+    let transposed = Packed::from_output_major(x, d, rows);
+    let mut products = vec![0.0; ROWS * rows];
+    (x.chunks(ROWS * d))
+        .map(|some| {
+            let products = &mut products[..some.len() / d * rows];
+            kernels::matmul(some, &transposed, products);
             square(products)
         })
         .sum()

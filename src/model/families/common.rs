@@ -137,7 +137,7 @@ pub fn attention(
     rope: &Arc<Rope>,
 ) -> Result<Attention, ModelError> {
     let (d, heads) = (sizes.d_model, sizes.heads);
-    let (q, kv) = (heads.query * heads.dim, sizes.kv_width());
+    let (q, kv) = (heads.query * heads.dim, sizes.heads.kv_width());
     Ok(Attention {
         query: tensors.linear(&format!("{name}.q_proj"), d, q, biases.inputs)?,
         key: tensors.linear(&format!("{name}.k_proj"), d, kv, biases.inputs)?,
@@ -191,17 +191,31 @@ pub fn pre_norm(
 
 /// `model.embed_tokens` and `lm_head`.
 pub fn vocabulary(tensors: &mut Tensors<'_>, common: &Common) -> Result<Vocabulary, ModelError> {
-    let dims = [common.sizes.vocab, common.sizes.d_model];
+    let head = (!common.tied).then_some("lm_head.weight");
+    plain_vocabulary(tensors, &common.sizes, "model.embed_tokens.weight", head)
+}
+
+/// An embedding, and an unembedding of its own unless it is the same; neither scaled nor capped, and no positions.
+pub fn plain_vocabulary(
+    tensors: &mut Tensors<'_>,
+    sizes: &Sizes,
+    embedding: &str,
+    head: Option<&str>,
+) -> Result<Vocabulary, ModelError> {
+    let (d, vocab) = (sizes.d_model, sizes.vocab);
+    let (embedding, unembedding) = match head {
+        None => (None, tensors.matrix(embedding, d, vocab)?),
+        Some(head) => (
+            Some(tensors.values(embedding, &[vocab, d])?),
+            tensors.matrix(head, d, vocab)?,
+        ),
+    };
     Ok(Vocabulary {
-        embedding: tensors.values("model.embed_tokens.weight", &dims)?,
+        embedding,
         scale: 1.0,
         positions: None,
-        head: match common.tied {
-            true => None,
-            false => Some(tensors.values("lm_head.weight", &dims)?),
-        },
+        unembedding,
         soft_cap: None,
-        width: common.sizes.d_model,
     })
 }
 

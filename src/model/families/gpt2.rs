@@ -154,7 +154,6 @@ impl Family for Gpt2 {
     fn build(&self, tensors: &mut Tensors<'_>) -> Result<Decoder, ModelError> {
         let Sizes {
             d_model,
-            vocab,
             context,
             layers,
             ..
@@ -165,12 +164,8 @@ impl Family for Gpt2 {
                 self.block(tensors, at, layer)
             })?,
             vocabulary: Vocabulary {
-                embedding: tensors.values("transformer.wte.weight", &[vocab, d_model])?,
-                scale: 1.0,
                 positions: Some(tensors.values("transformer.wpe.weight", &[context, d_model])?),
-                head: None,
-                soft_cap: None,
-                width: d_model,
+                ..common::plain_vocabulary(tensors, &self.sizes, "transformer.wte.weight", None)?
             },
             norm: tensors.layer_norm("transformer.ln_f", d_model, self.eps)?,
         })

@@ -8,7 +8,7 @@ use super::common::{self, Block, Decoder};
 use super::{Anatomy, Family, ModelError, NORMS_BEFORE};
 use crate::model::decoder::{Residual, Sizes};
 use crate::model::keys::Keys;
-use crate::model::parts::{Activation, Attention, FeedForward, Vocabulary};
+use crate::model::parts::{Activation, Attention, FeedForward};
 use crate::model::rope::{Rope, RopeConfig, Scaling};
 use crate::model::tensors::{Order, Tensors};
 
@@ -157,7 +157,6 @@ impl Family for GptNeoX {
     fn build(&self, tensors: &mut Tensors<'_>) -> Result<Decoder, ModelError> {
         let Sizes {
             d_model,
-            vocab,
             layers,
             context,
             ..
@@ -168,17 +167,12 @@ impl Family for GptNeoX {
             blocks: common::layers(layers, "gpt_neox.layers", |_, at| {
                 self.block(tensors, at, &rope)
             })?,
-            vocabulary: Vocabulary {
-                embedding: tensors.values("gpt_neox.embed_in.weight", &[vocab, d_model])?,
-                scale: 1.0,
-                positions: None,
-                head: match self.tied {
-                    true => None,
-                    false => Some(tensors.values("embed_out.weight", &[vocab, d_model])?),
-                },
-                soft_cap: None,
-                width: d_model,
-            },
+            vocabulary: common::plain_vocabulary(
+                tensors,
+                &self.sizes,
+                "gpt_neox.embed_in.weight",
+                (!self.tied).then_some("embed_out.weight"),
+            )?,
             norm: tensors.layer_norm("gpt_neox.final_layer_norm", d_model, self.eps)?,
         })
     }

@@ -61,7 +61,7 @@ impl LlamaNames for Olmo2 {
         let Common { sizes, eps, .. } = self.common;
         let name = format!("{at}.self_attn");
         let mut attention = common::attention(tensors, &name, &sizes, self.biases, rope)?;
-        let (q, kv) = (sizes.heads.query * sizes.heads.dim, sizes.kv_width());
+        let (q, kv) = (sizes.heads.query * sizes.heads.dim, sizes.heads.kv_width());
         attention.query_key_norms = Some((
             tensors.rms_norm(&format!("{name}.q_norm"), q, eps)?,
             tensors.rms_norm(&format!("{name}.k_norm"), kv, eps)?,

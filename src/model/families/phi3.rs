@@ -114,7 +114,7 @@ impl LlamaNames for Phi3 {
         let (d, ff, heads) = (sizes.d_model, sizes.d_ff, sizes.heads);
         let attention_norm = tensors.rms_norm(&format!("{at}.input_layernorm"), d, eps)?;
         // Rows of the fused projections: queries, keys, values; gate, up.
-        let (q, kv) = (heads.query * heads.dim, sizes.kv_width());
+        let (q, kv) = (heads.query * heads.dim, sizes.heads.kv_width());
         let parts = [0..q, q..q + kv, q + kv..q + 2 * kv];
         let name = format!("{at}.self_attn.qkv_proj");
         let [query, key, value] = tensors.fused(&name, d, false, Order::OutputMajor, parts)?;

@@ -10,11 +10,11 @@ mod norm;
 mod product;
 mod readout;
 
-pub use attention::{Heads, Scores, Span, attend, rotate};
+pub use attention::{Heads, SLACK, Scores, Span, attend, rotate};
 pub use nonlinear::{Activation, activate, gated, soft_cap};
 pub use norm::{layer_norm, rms_norm};
-pub use product::{TILE, matmul, matmul_transposed};
-pub use readout::{argmax, cosine, negative_log_likelihood};
+pub use product::{Packed, matmul};
+pub use readout::{LogSumExp, argmax, cosine};
 
 /// Lanes of every sum over a row.
 const LANES: usize = 16;

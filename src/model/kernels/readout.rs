@@ -3,23 +3,40 @@
 use super::nonlinear::exp;
 use super::{LANES, largest, vectorised};
 
-/// Negative log-likelihood of one token under a row of logits, in nats.
-pub fn negative_log_likelihood(logits: &[f32], token: usize) -> f32 {
-    vectorised(|| {
-        let largest = largest(logits);
-        let mut lanes = [0.0_f32; LANES];
-        let chunks = logits.chunks_exact(LANES);
-        let rest = chunks.remainder();
-        for chunk in chunks {
-            for (lane, x) in lanes.iter_mut().zip(chunk) {
-                *lane += exp(x - largest);
+/// `ln Σ exp(logit)` of a row of logits, in two parts.
+#[derive(Clone, Copy, Debug)]
+pub struct LogSumExp {
+    largest: f32,
+    rest: f64,
+}
+
+impl LogSumExp {
+    /// Of a row of logits.
+    pub fn of(logits: &[f32]) -> Self {
+        vectorised(|| {
+            let largest = largest(logits);
+            let mut lanes = [0.0_f32; LANES];
+            let chunks = logits.chunks_exact(LANES);
+            let rest = chunks.remainder();
+            for chunk in chunks {
+                for (lane, x) in lanes.iter_mut().zip(chunk) {
+                    *lane += exp(x - largest);
+                }
             }
-        }
-        let total: f64 = (lanes.iter().map(|&x| x as f64))
-            .chain(rest.iter().map(|x| exp(x - largest) as f64))
-            .sum();
-        (total.ln() - (logits[token] - largest) as f64) as f32
-    })
+            let total: f64 = (lanes.iter().map(|&x| x as f64))
+                .chain(rest.iter().map(|x| exp(x - largest) as f64))
+                .sum();
+            Self {
+                largest,
+                rest: total.ln(),
+            }
+        })
+    }
+
+    /// Negative log-likelihood of a token with this logit, in nats.
+    pub fn negative_log_likelihood(self, logit: f32) -> f32 {
+        (self.rest - (logit - self.largest) as f64) as f32
+    }
 }
 
 /// Index of the largest logit, the lowest among equals; `None` when one is not finite.
@@ -61,7 +78,8 @@ mod tests {
         let logits = random(101, 3);
         let total: f64 = logits.iter().map(|&x| (x as f64).exp()).sum();
         let expected = total.ln() - logits[17] as f64;
-        assert!((negative_log_likelihood(&logits, 17) as f64 - expected).abs() < 1e-5);
+        let found = LogSumExp::of(&logits).negative_log_likelihood(logits[17]);
+        assert!((found as f64 - expected).abs() < 1e-5);
     }
 
     #[test]

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use candle_core::{DType, Result, Tensor};
 
 use super::forward::{Cache, TensorDecoder, TensorHook};
-use crate::model::lane::{Choice, choice, is_steered};
-use crate::model::{Cell, ModelError, Rollout, Steering, kernels};
+use crate::model::choice::{Choice, choice, is_steered};
+use crate::model::kernels::{self, LogSumExp};
+use crate::model::{Cell, ModelError, Rollout, Steering};
 use crate::units::{NeuronId, TokenId};
 
 /// Cells whose prompts have one length.
@@ -205,7 +206,9 @@ impl<'a> Run<'a> {
                 .narrow(0, prompt_len - 1, rollout.tokens.len())?;
             let logits: Vec<Vec<f32>> = self.decoder.logits(&rows.contiguous()?)?.to_vec2()?;
             rollout.nll = (logits.iter().zip(&rollout.tokens))
-                .map(|(logits, token)| kernels::negative_log_likelihood(logits, *token as usize))
+                .map(|(logits, token)| {
+                    LogSumExp::of(logits).negative_log_likelihood(logits[*token as usize])
+                })
                 .collect();
         }
         Ok(())

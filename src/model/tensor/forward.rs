@@ -92,6 +92,11 @@ struct TensorFeedForward {
     activation: Activation,
 }
 
+/// A matrix, row by row.
+fn rows<R: IntoIterator<Item = f32>>(count: usize, row: impl Fn(usize) -> R) -> Vec<f32> {
+    (0..count).flat_map(row).collect()
+}
+
 /// Where tensors go.
 struct Move<'a> {
     device: &'a Device,
@@ -122,11 +127,12 @@ impl Move<'_> {
     }
 
     fn linear(&self, linear: Linear) -> Result<TensorLinear> {
+        let (inputs, outputs) = (linear.weight.inputs(), linear.weight.outputs());
         Ok(TensorLinear {
-            weight: self.tensor(linear.weight, (linear.inputs, linear.outputs))?,
+            weight: self.tensor(rows(inputs, |i| linear.weight.of_input(i)), (inputs, outputs))?,
             bias: linear
                 .bias
-                .map(|bias| self.tensor(bias, linear.outputs))
+                .map(|bias| self.tensor(bias, outputs))
                 .transpose()?,
         })
     }
@@ -363,21 +369,22 @@ impl TensorDecoder {
             embedding,
             scale,
             positions,
-            head,
+            unembedding,
             soft_cap,
-            width,
         } = decoder.vocabulary;
-        let (sizes, vocab) = (decoder.sizes, decoder.sizes.vocab);
-        let embedding = to.tensor(embedding, (vocab, width))?;
+        let sizes = decoder.sizes;
+        let (vocab, width) = (sizes.vocab, sizes.d_model);
+        let head = rows(vocab, |token| unembedding.of_output(token));
+        let head = to.tensor(head, (vocab, width))?;
         Ok(Self {
             sizes,
             device: device.clone(),
             dtype,
-            head: match head {
-                Some(head) => to.tensor(head, (vocab, width))?,
-                None => embedding.clone(),
+            embedding: match embedding {
+                Some(embedding) => to.tensor(embedding, (vocab, width))?,
+                None => head.clone(),
             },
-            embedding,
+            head,
             scale: scale as f64,
             positions: positions
                 .map(|positions| to.tensor(positions, (sizes.context, width)))
