@@ -48,4 +48,3 @@ pub fn is_steered(steering: &Steering, step: Option<usize>) -> bool {
     };
     in_place && steering.dose.0 != 0.0
 }
-

@@ -5,7 +5,7 @@
 
 use super::kernels::{self, Heads};
 use super::kv_cache::Sequence;
-use super::parts::{Attention, FeedForward, Norm, Observer, Row, Vocabulary, add};
+use super::parts::{Attention, FeedForward, Norm, Observer, Row, Scratch, Vocabulary, add};
 use crate::units::{Dose, NeuronId, TokenId};
 
 /// Sizes of a model.
@@ -105,31 +105,25 @@ impl Block {
         branches: &[Branch],
         sequences: &mut [&mut Sequence],
         observer: &mut dyn Observer,
+        scratch: &mut Scratch,
     ) {
-        let read = normed(&self.attention_norm, x);
-        let attended = self.attention.apply(&read, layer, rows, sequences);
-        let attended = written(&self.after_attention, attended);
-        let mut fed = match self.residual {
+        read(&self.attention_norm, x, &mut scratch.read);
+        self.attention.apply(layer, rows, sequences, scratch);
+        match self.residual {
             Residual::Serial => {
-                add(x, &attended);
-                self.feed_forward(x, layer, observer)
+                write(&self.after_attention, scratch, x);
+                read(&self.feed_forward_norm, x, &mut scratch.read);
             }
             Residual::Parallel => {
-                let fed = self.feed_forward(x, layer, observer);
-                add(x, &attended);
-                fed
+                read(&self.feed_forward_norm, x, &mut scratch.read);
+                write(&self.after_attention, scratch, x);
             }
-        };
-        for branch in branches {
-            self.part(branch, x, &mut fed);
         }
-        add(x, &written(&self.after_feed_forward, fed));
-    }
-
-    /// What the down projection writes.
-    fn feed_forward(&self, x: &[f32], layer: usize, observer: &mut dyn Observer) -> Vec<f32> {
-        let read = normed(&self.feed_forward_norm, x);
-        self.feed_forward.apply(&read, layer, observer)
+        self.feed_forward.apply(layer, observer, scratch);
+        for branch in branches {
+            self.part(branch, x, &mut scratch.written);
+        }
+        write(&self.after_feed_forward, scratch, x);
     }
 
     /// A dose on the input of the down projection is so many write directions in its output.
@@ -149,19 +143,25 @@ impl Block {
     }
 }
 
-/// What a part reads.
-fn normed<'a>(norm: &Option<Norm>, x: &'a [f32]) -> std::borrow::Cow<'a, [f32]> {
+/// What a part reads of the residual stream.
+fn read(norm: &Option<Norm>, x: &[f32], out: &mut Vec<f32>) {
     match norm {
-        Some(norm) => norm.apply(x).into(),
-        None => x.into(),
+        Some(norm) => norm.apply(x, out),
+        None => {
+            out.clear();
+            out.extend_from_slice(x);
+        }
     }
 }
 
-/// What a part writes.
-fn written(norm: &Option<Norm>, y: Vec<f32>) -> Vec<f32> {
+/// Adds what a part has written to the residual stream.
+fn write(norm: &Option<Norm>, scratch: &mut Scratch, x: &mut [f32]) {
     match norm {
-        Some(norm) => norm.apply(&y),
-        None => y,
+        Some(norm) => {
+            norm.apply(&scratch.written, &mut scratch.normed);
+            add(x, &scratch.normed);
+        }
+        None => add(x, &scratch.written),
     }
 }
 
@@ -172,6 +172,7 @@ impl Decoder {
         batch: &Batch,
         sequences: &mut [&mut Sequence],
         observer: &mut dyn Observer,
+        scratch: &mut Scratch,
     ) -> Passed {
         let Batch { rows, branches } = batch;
         let all: Vec<Row> = (rows.iter().copied())
@@ -186,7 +187,7 @@ impl Decoder {
                 &all[..rows.len() + joined],
                 &branches[joined..joined + joining],
             );
-            block.apply(&mut x, layer, active, joining, sequences, observer);
+            block.apply(&mut x, layer, active, joining, sequences, observer, scratch);
             observer.block_output(layer, &x);
             let outputs = x[active.len() * self.sizes.d_model..].chunks_exact(self.sizes.d_model);
             cosines.extend((joining.iter().zip(outputs)).map(|(branch, output)| {
@@ -194,10 +195,9 @@ impl Decoder {
                 (branch.dose).map(|_| kernels::cosine(output, &direction()))
             }));
         }
-        Passed {
-            hidden: self.norm.apply(&x),
-            cosines,
-        }
+        let mut hidden = Vec::new();
+        self.norm.apply(&x, &mut hidden);
+        Passed { hidden, cosines }
     }
 
     /// A neuron's write direction, `[d_model]`: its column of the down projection.
@@ -209,6 +209,8 @@ impl Decoder {
     /// A token's row of the unembedding times the gain of the final norm, `[d_model]`.
     pub fn readout_direction(&self, token: TokenId) -> Vec<f32> {
         let row = self.vocabulary.unembedding.of_output(token as usize);
-        (row.zip(self.norm.gain())).map(|(w, gain)| w * gain).collect()
+        (row.zip(self.norm.gain()))
+            .map(|(w, gain)| w * gain)
+            .collect()
     }
 }

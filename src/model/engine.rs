@@ -179,6 +179,8 @@ fn observe_one(
 ) -> Result<Observed, ModelError> {
     let sizes = &decoder.sizes;
     let mut own = kv_cache::Sequence::whole(decoder, sequence.tokens.len());
+    let mut logits = Vec::new();
+    let mut scratch = parts::Scratch::default();
     let mut observer = Observer::new(decoder, probe);
     for rows in rows_of(sequence.tokens).chunks(BATCH_ROWS) {
         observer.skip = sequence
@@ -189,10 +191,10 @@ fn observe_one(
             rows: rows.to_vec(),
             branches: Vec::new(),
         };
-        let passed = decoder.forward(&batch, &mut [&mut own], &mut observer);
+        let passed = decoder.forward(&batch, &mut [&mut own], &mut observer, &mut scratch);
         if probe.logits {
             let observed = &passed.hidden[observer.skip * sizes.d_model..];
-            let logits = decoder.vocabulary.logits(observed);
+            decoder.vocabulary.logits(observed, &mut logits);
             observer.seen.logits.extend_from_slice(&logits);
         }
     }

@@ -48,8 +48,9 @@ impl KvCache {
         let own = position - self.start;
         assert!(own < capacity, "position {position} exceeds its cache");
         let numbers = &mut self.numbers[(layer - self.first_layer) * 2 * width * capacity..];
-        for (channel, key) in keys.iter().enumerate() {
-            numbers[channel * capacity + own] = *key;
+        let places = numbers[own..].iter_mut().step_by(capacity);
+        for (place, key) in places.zip(keys) {
+            *place = *key;
         }
         numbers[(capacity + own) * width..][..width].copy_from_slice(values);
     }
@@ -92,10 +93,7 @@ impl Sequence {
     pub fn whole(decoder: &Decoder, capacity: usize) -> Self {
         let Sizes { heads, layers, .. } = decoder.sizes;
         let none = KvCache::new(heads, 0, layers, 0, 0);
-        Self::new(
-            Arc::new(none),
-            KvCache::new(heads, 0, layers, 0, capacity),
-        )
+        Self::new(Arc::new(none), KvCache::new(heads, 0, layers, 0, capacity))
     }
 
     /// Its own positions.

@@ -7,6 +7,7 @@ use super::decoder::{Batch, Passed};
 use super::group::{Group, LastRows};
 use super::kernels::LogSumExp;
 use super::kv_cache::Sequence;
+use super::parts::Scratch;
 use super::work::{Outcome, Task, Unobserved, Work};
 
 /// Token rows beyond which no further cell joins a forward pass.
@@ -19,6 +20,8 @@ pub const LOGIT_ROWS: usize = 64;
 pub struct Lane<'a> {
     work: &'a Work<'a>,
     groups: Vec<Group<'a>>,
+    scratch: Scratch,
+    logits: Vec<f32>,
 }
 
 /// A batch of all groups' pending tokens.
@@ -76,6 +79,8 @@ impl<'a> Lane<'a> {
         Self {
             work,
             groups: Vec::new(),
+            scratch: Scratch::default(),
+            logits: Vec::new(),
         }
     }
 
@@ -117,7 +122,12 @@ impl<'a> Lane<'a> {
             step.last.push(last);
         }
         step.sort();
-        let passed = (self.work.decoder).forward(&step.batch, &mut sequences, &mut Unobserved);
+        let passed = self.work.decoder.forward(
+            &step.batch,
+            &mut sequences,
+            &mut Unobserved,
+            &mut self.scratch,
+        );
         self.measure(&step, &passed)?;
         match self.work.task {
             Task::Rollout => self.choose(&step, &passed.hidden)?,
@@ -160,7 +170,10 @@ impl<'a> Lane<'a> {
         self.for_logits(hidden, &rows, |groups, group, logits| {
             let sums = LogSumExp::of(logits);
             unsteered.push(sums);
-            for (member, branch) in groups[group].members.iter_mut().zip(&step.last[group].branches)
+            for (member, branch) in groups[group]
+                .members
+                .iter_mut()
+                .zip(&step.last[group].branches)
             {
                 if branch.is_none() {
                     let token = member.choose(logits)?;
@@ -208,8 +221,8 @@ impl<'a> Lane<'a> {
                 .flat_map(|row| &hidden[row * d..][..d])
                 .copied()
                 .collect();
-            let logits = decoder.vocabulary.logits(&gathered);
-            for (i, logits) in logits.chunks_exact(vocab).enumerate() {
+            decoder.vocabulary.logits(&gathered, &mut self.logits);
+            for (i, logits) in self.logits.chunks_exact(vocab).enumerate() {
                 read(&mut self.groups, chunk * LOGIT_ROWS + i, logits)?;
             }
         }

@@ -50,16 +50,13 @@ pub enum Norm {
 }
 
 impl Norm {
-    /// Normalises each row of `x: [rows × width]`; the width is that of the gain.
-    pub fn apply(&self, x: &[f32]) -> Vec<f32> {
-        let mut out = vec![0.0; x.len()];
+    /// Normalises each row of `x: [rows × width]` into `out`; the width is that of the gain.
+    pub fn apply(&self, x: &[f32], out: &mut Vec<f32>) {
+        out.resize(x.len(), 0.0);
         match self {
-            Norm::Rms { gain, eps } => kernels::rms_norm(x, gain, *eps, &mut out),
-            Norm::Layer { gain, bias, eps } => {
-                kernels::layer_norm(x, gain, bias, *eps, &mut out);
-            }
+            Norm::Rms { gain, eps } => kernels::rms_norm(x, gain, *eps, out),
+            Norm::Layer { gain, bias, eps } => kernels::layer_norm(x, gain, bias, *eps, out),
         }
-        out
     }
 
     /// What the normalised row is multiplied by, `[width]`.
@@ -79,17 +76,16 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// `x · weight + bias` for each row.
-    pub fn apply(&self, x: &[f32]) -> Vec<f32> {
+    /// `x · weight + bias` for each row, into `out`.
+    pub fn apply(&self, x: &[f32], out: &mut Vec<f32>) {
         let outputs = self.weight.outputs();
-        let mut out = vec![0.0; x.len() / self.weight.inputs() * outputs];
-        kernels::matmul(x, &self.weight, &mut out);
+        out.resize(x.len() / self.weight.inputs() * outputs, 0.0);
+        kernels::matmul(x, &self.weight, out);
         if let Some(bias) = &self.bias {
             for row in out.chunks_exact_mut(outputs) {
                 add(row, bias);
             }
         }
-        out
     }
 }
 
@@ -98,6 +94,28 @@ pub fn add(x: &mut [f32], more: &[f32]) {
     for (x, more) in x.iter_mut().zip(more) {
         *x += more;
     }
+}
+
+/// Space for what is computed on the way, kept between layers and passes.
+#[derive(Default)]
+pub struct Scratch {
+    /// What a part reads, `[rows × d_model]`.
+    pub read: Vec<f32>,
+    /// What a part writes, `[rows × d_model]`.
+    pub written: Vec<f32>,
+    /// The same after a norm.
+    pub normed: Vec<f32>,
+    queries: Vec<f32>,
+    keys: Vec<f32>,
+    values: Vec<f32>,
+    /// Queries and keys after their norms.
+    normed_queries: Vec<f32>,
+    normed_keys: Vec<f32>,
+    /// What the heads have seen.
+    seen: Vec<f32>,
+    scores: Vec<f32>,
+    gate: Vec<f32>,
+    up: Vec<f32>,
 }
 
 /// Attention of each row to its own sequence, up to and including itself.
@@ -123,41 +141,53 @@ pub struct Attention {
 }
 
 impl Attention {
-    /// Keys and values of the rows are in their sequences afterwards. `x` and the result are `[rows × d_model]`.
+    /// From `scratch.read` to `scratch.written`. Keys and values of the rows are in their sequences afterwards.
     pub fn apply(
         &self,
-        x: &[f32],
         layer: usize,
         rows: &[Row],
         sequences: &mut [&mut Sequence],
-    ) -> Vec<f32> {
-        let mut q = self.query.apply(x); // [rows, heads.query · head_dim]
-        let mut k = self.key.apply(x); // [rows, heads.kv · head_dim]
-        let v = self.value.apply(x);
+        scratch: &mut Scratch,
+    ) {
+        let Scratch {
+            read,
+            written,
+            queries,
+            keys,
+            values,
+            normed_queries,
+            normed_keys,
+            seen,
+            scores,
+            ..
+        } = scratch;
+        self.query.apply(read, queries); // [rows, heads.query · head_dim]
+        self.key.apply(read, keys); // [rows, heads.kv · head_dim]
+        self.value.apply(read, values);
+        let (mut queries, mut keys) = (queries, keys);
         if let Some((query_norm, key_norm)) = &self.query_key_norms {
-            q = query_norm.apply(&q);
-            k = key_norm.apply(&k);
+            query_norm.apply(queries, normed_queries);
+            key_norm.apply(keys, normed_keys);
+            (queries, keys) = (normed_queries, normed_keys);
         }
         if let Some(rope) = &self.rope {
             let positions = || rows.iter().map(|row| row.position);
-            rope.rotate(&mut q, positions(), self.heads.query, self.heads.dim);
-            rope.rotate(&mut k, positions(), self.heads.kv, self.heads.dim);
+            rope.rotate(queries, positions(), self.heads.query, self.heads.dim);
+            rope.rotate(keys, positions(), self.heads.kv, self.heads.dim);
         }
-        let keys_and_values =
-            (k.chunks_exact(self.heads.kv_width())).zip(v.chunks_exact(self.heads.kv_width()));
-        for (row, (k, v)) in rows.iter().zip(keys_and_values) {
-            sequences[row.sequence].store(layer, row.position, k, v);
+        let kv_width = self.heads.kv_width();
+        let stored = (keys.chunks_exact(kv_width)).zip(values.chunks_exact(kv_width));
+        for (row, (key, value)) in rows.iter().zip(stored) {
+            sequences[row.sequence].store(layer, row.position, key, value);
         }
         let width = self.heads.query * self.heads.dim;
-        let mut seen = vec![0.0; q.len()];
-        let mut scratch = Vec::new();
-        for ((row, q), out) in
-            (rows.iter().zip(q.chunks_exact(width))).zip(seen.chunks_exact_mut(width))
-        {
+        seen.resize(queries.len(), 0.0);
+        let asked = (queries.chunks_exact(width)).zip(seen.chunks_exact_mut(width));
+        for (row, (query, seen)) in rows.iter().zip(asked) {
             let spans = sequences[row.sequence].seen(layer, row.position, self.window);
-            kernels::attend(q, &spans, self.heads, self.scores, out, &mut scratch);
+            kernels::attend(query, &spans, self.heads, self.scores, seen, scores);
         }
-        self.output.apply(&seen)
+        self.output.apply(seen, written);
     }
 }
 
@@ -174,23 +204,29 @@ pub struct FeedForward {
 }
 
 impl FeedForward {
-    /// `x` and the result are `[rows × d_model]`.
-    pub fn apply(&self, x: &[f32], layer: usize, observer: &mut dyn Observer) -> Vec<f32> {
-        let up = self.up.apply(x); // [rows, d_ff]
+    /// From `scratch.read` to `scratch.written`.
+    pub fn apply(&self, layer: usize, observer: &mut dyn Observer, scratch: &mut Scratch) {
+        let Scratch {
+            read,
+            written,
+            gate,
+            up,
+            ..
+        } = scratch;
+        self.up.apply(read, up); // [rows, d_ff]
         let activations = match &self.gate {
-            Some(gate) => {
-                let mut gate = gate.apply(x);
-                kernels::gated(self.activation, &mut gate, &up);
+            Some(projection) => {
+                projection.apply(read, gate);
+                kernels::gated(self.activation, gate, up);
                 gate
             }
             None => {
-                let mut up = up;
-                kernels::activate(self.activation, &mut up);
+                kernels::activate(self.activation, up);
                 up
             }
         };
-        observer.activations(layer, &activations);
-        self.down.apply(&activations)
+        observer.activations(layer, activations);
+        self.down.apply(activations, written);
     }
 }
 
@@ -228,15 +264,14 @@ impl Vocabulary {
         x
     }
 
-    /// Logits `[rows × vocab]` of normalised rows `[rows × d_model]`.
-    pub fn logits(&self, hidden: &[f32]) -> Vec<f32> {
+    /// Logits `[rows × vocab]` of normalised rows `[rows × d_model]`, into `logits`.
+    pub fn logits(&self, hidden: &[f32], logits: &mut Vec<f32>) {
         let rows = hidden.len() / self.unembedding.inputs();
-        let mut logits = vec![0.0; rows * self.unembedding.outputs()];
-        kernels::matmul(hidden, &self.unembedding, &mut logits);
+        logits.resize(rows * self.unembedding.outputs(), 0.0);
+        kernels::matmul(hidden, &self.unembedding, logits);
         if let Some(cap) = self.soft_cap {
-            kernels::soft_cap(&mut logits, cap);
+            kernels::soft_cap(logits, cap);
         }
-        logits
     }
 
     /// One of the [`Vocabulary::logits`] of one row.

@@ -196,12 +196,8 @@ impl Rope {
         heads: usize,
         head_dim: usize,
     ) {
-        let width = self.channels();
         for (row, position) in x.chunks_exact_mut(heads * head_dim).zip(positions) {
-            let angles = self.angles(position);
-            for head in row.chunks_exact_mut(head_dim) {
-                kernels::rotate(&mut head[..width], angles);
-            }
+            kernels::rotate(row, head_dim, self.angles(position));
         }
     }
 

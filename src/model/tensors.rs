@@ -177,16 +177,13 @@ impl<'a> Tensors<'a> {
         outputs: usize,
     ) -> Result<Packed, ModelError> {
         let weight = self.values(name, &[outputs, inputs])?;
-        Ok(self.packed(inputs, outputs, |input, output| weight[output * inputs + input]))
+        Ok(self.packed(inputs, outputs, |input, output| {
+            weight[output * inputs + input]
+        }))
     }
 
     /// A matrix laid out for products; empty when tensors are only listed.
-    fn packed(
-        &self,
-        inputs: usize,
-        outputs: usize,
-        value: impl Fn(usize, usize) -> f32,
-    ) -> Packed {
+    fn packed(&self, inputs: usize, outputs: usize, value: impl Fn(usize, usize) -> f32) -> Packed {
         match self.checkpoint {
             Some(_) => Packed::new(inputs, outputs, value),
             None => Packed::new(inputs, 0, value),

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use super::decoder::{Batch, Decoder};
 use super::kv_cache::{KvCache, Sequence};
 use super::lanes::{BATCH_ROWS, Lanes};
-use super::parts::{Observer, Row};
+use super::parts::{Observer, Row, Scratch};
 use super::{Cell, Rollout, Steering};
 use crate::spec::doses::Apply;
 use crate::units::TokenId;
@@ -86,7 +86,9 @@ impl<'a> Work<'a> {
         let count = taken.count().max(waiting.len().min(1));
         let left = waiting.len() - count;
         let numbers = waiting.drain(left..).rev();
-        numbers.map(|number| (number, &self.cells[number])).collect()
+        numbers
+            .map(|number| (number, &self.cells[number]))
+            .collect()
     }
 
     /// Whether lanes should give up.
@@ -127,12 +129,13 @@ fn order(a: &Cell<'_>, b: &Cell<'_>) -> std::cmp::Ordering {
 
 fn compute_prefix(decoder: &Decoder, tokens: &[TokenId]) -> KvCache {
     let mut sequence = Sequence::whole(decoder, tokens.len());
+    let mut scratch = Scratch::default();
     for rows in rows_of(tokens).chunks(BATCH_ROWS) {
         let batch = Batch {
             rows: rows.to_vec(),
             branches: Vec::new(),
         };
-        decoder.forward(&batch, &mut [&mut sequence], &mut Unobserved);
+        decoder.forward(&batch, &mut [&mut sequence], &mut Unobserved, &mut scratch);
     }
     sequence.into_own()
 }

@@ -5,6 +5,7 @@
 //! ```
 
 pub mod calibrate;
+pub mod cells;
 pub mod judge;
 pub mod plan;
 pub mod predict;

@@ -1,20 +1,41 @@
 //! Attention, and the rotation of its queries and keys.
 
+use std::array;
+
 use pulp::{Arch, Simd, WithSimd};
 
 use super::nonlinear::{exp, tanh};
-use super::{largest, sum};
+use super::{LANES, largest, sum};
 
-/// Turns the pairs `(i, i + half)` of `x: [2·half]` by angles given as cosines, then sines, `[2·half]` (RoPE, Su et al. 2021, in the
-/// half-split layout of Hugging Face).
-pub fn rotate(x: &mut [f32], angles: &[f32]) {
-    let half = x.len() / 2;
-    let (first, second) = x.split_at_mut(half);
-    let (cos, sin) = angles.split_at(half);
-    for i in 0..half {
-        let (a, b) = (first[i], second[i]);
-        first[i] = a * cos[i] - b * sin[i];
-        second[i] = b * cos[i] + a * sin[i];
+/// Turns the pairs `(i, i + half)` of the first channels of each head of `x: [heads × head_dim]` by angles given as cosines, then sines,
+/// `[2·half]` (RoPE, Su et al. 2021, in the half-split layout of Hugging Face).
+pub fn rotate(x: &mut [f32], head_dim: usize, angles: &[f32]) {
+    Arch::new().dispatch(Rotate {
+        x,
+        head_dim,
+        angles,
+    });
+}
+
+struct Rotate<'a> {
+    x: &'a mut [f32],
+    head_dim: usize,
+    angles: &'a [f32],
+}
+
+impl WithSimd for Rotate<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let half = self.angles.len() / 2;
+        let (cos, sin) = self.angles.split_at(half);
+        for head in self.x.chunks_exact_mut(self.head_dim) {
+            let (first, second) = head[..2 * half].split_at_mut(half);
+            for (((a, b), cos), sin) in first.iter_mut().zip(second).zip(cos).zip(sin) {
+                (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
+            }
+        }
     }
 }
 
@@ -105,131 +126,210 @@ impl WithSimd for Attend<'_> {
     fn with_simd<S: Simd>(self, simd: S) {
         let Heads { query, kv, dim } = self.heads;
         let seen: usize = self.spans.iter().map(Span::len).sum();
-        self.scratch.resize(seen + SLACK, 0.0);
-        for head in 0..query {
-            let kv_head = head / (query / kv);
-            let q = &self.query[head * dim..][..dim];
-            let mut before = 0;
-            for span in self.spans {
-                products(simd, q, span, kv_head, &mut self.scratch[before..]);
-                before += span.len();
-            }
-            let weights = &mut self.scratch[..seen];
-            scaled(weights, self.scores);
-            softmax(weights);
-            let out = &mut self.out[head * dim..][..dim];
-            mix(simd, weights, self.spans, self.heads, kv_head, out);
+        let stride = seen + SLACK;
+        self.scratch.resize(query * stride, 0.0);
+        let mut heads = Together {
+            simd,
+            query: self.query,
+            spans: self.spans,
+            kv_width: self.heads.kv_width(),
+            dim,
+            sharing: query / kv,
+            weights: self.scratch,
+            seen,
+            stride,
+            scores: self.scores,
+            out: self.out,
+        };
+        // As many sums at a time as keep the processor busy: a single one would wait for each of its additions.
+        match heads.sharing {
+            1 => heads.attend_all::<4, 1>(),
+            even if even.is_multiple_of(2) => heads.attend_all::<2, 2>(),
+            _ => heads.attend_all::<2, 1>(),
         }
     }
 }
 
-/// Products of a query with the keys of a span's positions, followed by up to [`SLACK`] numbers that mean nothing.
-#[inline(always)]
-fn products<S: Simd>(simd: S, query: &[f32], span: &Span<'_>, kv_head: usize, out: &mut [f32]) {
-    let keys = &span.keys[kv_head * query.len() * span.capacity..];
-    let mut position = span.from;
-    while position < span.to {
-        let out = &mut out[position - span.from..];
-        position += match (span.to - position).div_ceil(S::F32_LANES) {
-            1 => products_of::<S, 1>(simd, query, &keys[position..], span.capacity, out),
-            2 => products_of::<S, 2>(simd, query, &keys[position..], span.capacity, out),
-            _ => products_of::<S, 4>(simd, query, &keys[position..], span.capacity, out),
-        };
-    }
-}
-
-/// The same for `V` vectors of positions; returns how many positions these are.
-#[inline(always)]
-fn products_of<S: Simd, const V: usize>(
+/// Heads of one query row.
+struct Together<'a, S> {
     simd: S,
-    query: &[f32],
-    keys: &[f32],
+    /// `[heads × dim]`
+    query: &'a [f32],
+    spans: &'a [Span<'a>],
+    kv_width: usize,
+    dim: usize,
+    /// Query heads that share a key and value head.
+    sharing: usize,
+    /// By head: scores, then weights, of the positions, and [`SLACK`].
+    weights: &'a mut [f32],
+    /// Positions.
+    seen: usize,
     stride: usize,
-    out: &mut [f32],
-) -> usize {
-    let width = V * S::F32_LANES;
-    let mut sums = [simd.splat_f32s(0.0); V];
-    for (channel, q) in query.iter().enumerate() {
-        let (keys, _) = S::as_simd_f32s(&keys[channel * stride..][..width]);
-        let q = simd.splat_f32s(*q);
-        for v in 0..V {
-            sums[v] = simd.mul_add_f32s(q, keys[v], sums[v]);
-        }
-    }
-    let (out, _) = S::as_mut_simd_f32s(&mut out[..width]);
-    out.copy_from_slice(&sums);
-    width
+    scores: Scores,
+    /// `[heads × dim]`
+    out: &'a mut [f32],
 }
 
-/// Scores from products, in place.
-#[inline(always)]
-fn scaled(products: &mut [f32], Scores { scale, soft_cap }: Scores) {
-    match soft_cap {
-        None => products.iter_mut().for_each(|x| *x *= scale),
-        Some(cap) => (products.iter_mut()).for_each(|x| *x = cap * tanh(*x * scale / cap)),
-    }
-}
-
-/// Values of all positions, weighted.
-#[inline(always)]
-fn mix<S: Simd>(
-    simd: S,
-    weights: &[f32],
-    spans: &[Span<'_>],
-    heads: Heads,
-    kv_head: usize,
-    out: &mut [f32],
-) {
-    let mut channel = 0;
-    while channel < out.len() {
-        let first = kv_head * heads.dim + channel;
-        let out = &mut out[channel..];
-        channel += match out.len().div_ceil(S::F32_LANES) {
-            1 => mix_of::<S, 1>(simd, weights, spans, heads, first, out),
-            2 => mix_of::<S, 2>(simd, weights, spans, heads, first, out),
-            _ => mix_of::<S, 4>(simd, weights, spans, heads, first, out),
-        };
-    }
-}
-
-/// The same for `V` vectors of channels; returns how many channels these are.
-#[inline(always)]
-fn mix_of<S: Simd, const V: usize>(
-    simd: S,
-    weights: &[f32],
-    spans: &[Span<'_>],
-    heads: Heads,
-    first: usize,
-    out: &mut [f32],
-) -> usize {
-    let mut sums = [simd.splat_f32s(0.0); V];
-    let mut weights = weights.iter();
-    for span in spans {
-        for (position, weight) in (span.from..span.to).zip(&mut weights) {
-            let values = &span.values[position * heads.kv_width() + first..];
-            let (values, _) = S::as_simd_f32s(&values[..V * S::F32_LANES]);
-            let weight = simd.splat_f32s(*weight);
-            for v in 0..V {
-                sums[v] = simd.mul_add_f32s(weight, values[v], sums[v]);
+impl<S: Simd> Together<'_, S> {
+    /// Attention of all heads: those of `K` key and value heads together, `Q` query heads of each; `Q` divides the heads that share.
+    #[inline(always)]
+    fn attend_all<const K: usize, const Q: usize>(&mut self) {
+        let kv_heads = self.kv_width / self.dim;
+        let together = kv_heads / K * K;
+        for head in (0..self.sharing).step_by(Q) {
+            for kv_head in (0..together).step_by(K) {
+                self.attend::<K, Q>(kv_head, head);
+            }
+            for kv_head in together..kv_heads {
+                self.attend::<1, Q>(kv_head, head);
             }
         }
     }
-    for (sum, out) in sums.iter().zip(out.chunks_mut(S::F32_LANES)) {
-        simd.partial_store_f32s(out, *sum);
+
+    /// Attention of `Q` query heads of each of `K` key and value heads.
+    #[inline(always)]
+    fn attend<const K: usize, const Q: usize>(&mut self, kv_head: usize, head: usize) {
+        let mut before = 0;
+        for span in self.spans {
+            let mut position = span.from;
+            while position < span.to {
+                let place = before + position - span.from;
+                position += match (span.to - position).div_ceil(S::F32_LANES) {
+                    1 => self.products::<K, Q, 1>([kv_head, head], span, position, place),
+                    _ => self.products::<K, Q, 2>([kv_head, head], span, position, place),
+                };
+            }
+            before += span.len();
+        }
+        for k in 0..K {
+            for q in 0..Q {
+                let first = self.number(kv_head + k, head + q) * self.stride;
+                let weights = &mut self.weights[first..][..self.stride];
+                softmax(weights, self.seen, self.scores);
+            }
+        }
+        let mut channel = 0;
+        while channel < self.dim {
+            channel += match (self.dim - channel).div_ceil(S::F32_LANES) {
+                1 => self.mix::<K, Q, 1>([kv_head, head], channel),
+                _ => self.mix::<K, Q, 2>([kv_head, head], channel),
+            };
+        }
     }
-    V * S::F32_LANES
+
+    /// Number of a query head.
+    #[inline(always)]
+    fn number(&self, kv_head: usize, head: usize) -> usize {
+        kv_head * self.sharing + head
+    }
+
+    /// Products of queries with the keys of `V` vectors of positions; those beyond the span mean nothing. Returns how many positions these
+    /// are.
+    #[inline(always)]
+    fn products<const K: usize, const Q: usize, const V: usize>(
+        &mut self,
+        [kv_head, head]: [usize; 2],
+        span: &Span<'_>,
+        position: usize,
+        place: usize,
+    ) -> usize {
+        let (simd, dim) = (self.simd, self.dim);
+        let width = V * S::F32_LANES;
+        let queries: [[&[f32]; Q]; K] = array::from_fn(|k| {
+            array::from_fn(|q| &self.query[self.number(kv_head + k, head + q) * dim..][..dim])
+        });
+        let mut sums = [[[simd.splat_f32s(0.0); V]; Q]; K];
+        for channel in 0..dim {
+            for k in 0..K {
+                let keys = &span.keys[((kv_head + k) * dim + channel) * span.capacity + position..]
+                    [..width];
+                let (keys, _) = S::as_simd_f32s(keys);
+                for q in 0..Q {
+                    let query = simd.splat_f32s(queries[k][q][channel]);
+                    for v in 0..V {
+                        sums[k][q][v] = simd.mul_add_f32s(query, keys[v], sums[k][q][v]);
+                    }
+                }
+            }
+        }
+        for k in 0..K {
+            for q in 0..Q {
+                let first = self.number(kv_head + k, head + q) * self.stride + place;
+                let (products, _) = S::as_mut_simd_f32s(&mut self.weights[first..][..width]);
+                products.copy_from_slice(&sums[k][q]);
+            }
+        }
+        width
+    }
+
+    /// `V` vectors of channels of the weighted values of all positions. Returns how many channels these are.
+    #[inline(always)]
+    fn mix<const K: usize, const Q: usize, const V: usize>(
+        &mut self,
+        [kv_head, head]: [usize; 2],
+        channel: usize,
+    ) -> usize {
+        let (simd, dim) = (self.simd, self.dim);
+        let width = V * S::F32_LANES;
+        let mut sums = [[[simd.splat_f32s(0.0); V]; Q]; K];
+        let mut before = 0;
+        for span in self.spans {
+            let length = span.len();
+            let weights: [[&[f32]; Q]; K] = array::from_fn(|k| {
+                array::from_fn(|q| {
+                    let first = self.number(kv_head + k, head + q) * self.stride + before;
+                    &self.weights[first..][..length]
+                })
+            });
+            let first = span.from * self.kv_width + kv_head * dim + channel;
+            let values = &span.values[first..];
+            for position in 0..length {
+                for k in 0..K {
+                    let values = &values[position * self.kv_width + k * dim..][..width];
+                    let (values, _) = S::as_simd_f32s(values);
+                    for q in 0..Q {
+                        let weight = simd.splat_f32s(weights[k][q][position]);
+                        for v in 0..V {
+                            sums[k][q][v] = simd.mul_add_f32s(weight, values[v], sums[k][q][v]);
+                        }
+                    }
+                }
+            }
+            before += length;
+        }
+        for k in 0..K {
+            for q in 0..Q {
+                let first = self.number(kv_head + k, head + q) * dim;
+                let out = &mut self.out[first..][channel..dim];
+                for (sum, out) in sums[k][q].iter().zip(out.chunks_mut(S::F32_LANES)) {
+                    simd.partial_store_f32s(out, *sum);
+                }
+            }
+        }
+        width
+    }
 }
 
-/// Softmax of a row, in place.
+/// Softmax of the scores that `count` products make, in place; what stands behind them is overwritten.
 #[inline(always)]
-fn softmax(row: &mut [f32]) {
-    let largest = largest(row);
-    for x in row.iter_mut() {
+fn softmax(products: &mut [f32], count: usize, Scores { scale, soft_cap }: Scores) {
+    // Whole vectors: what is behind the last score has a weight of e⁻⁸⁷, which changes no sum that has a 1 in it.
+    let padded = count.next_multiple_of(LANES);
+    let (row, _) = products[..padded].as_chunks_mut::<LANES>();
+    match soft_cap {
+        None => row.as_flattened_mut().iter_mut().for_each(|x| *x *= scale),
+        Some(cap) => {
+            (row.as_flattened_mut().iter_mut()).for_each(|x| *x = cap * tanh(*x * scale / cap))
+        }
+    }
+    row.as_flattened_mut()[count..].fill(f32::NEG_INFINITY);
+    let largest = largest(row.as_flattened());
+    for x in row.as_flattened_mut() {
         *x = exp(*x - largest);
     }
-    let scale = 1.0 / sum(row);
-    for x in row.iter_mut() {
-        *x *= scale;
+    let share = 1.0 / sum(row.as_flattened());
+    for x in row.as_flattened_mut() {
+        *x *= share;
     }
 }
 
@@ -300,7 +400,10 @@ mod tests {
             assert_eq!(attended(&query, &parts), all);
             // A window that begins anywhere.
             let late = [first.span(2, 3), second.span(0, count - 3)];
-            assert_eq!(attended(&query, &late), attended(&query, &[whole.span(2, count)]));
+            assert_eq!(
+                attended(&query, &late),
+                attended(&query, &[whole.span(2, count)])
+            );
             // One position: its value, whatever the query.
             let alone = attended(&query, &[whole.span(0, 1)]);
             assert_eq!(alone[..10], values[..10]);

@@ -39,11 +39,21 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
 /// Sum over fixed lanes.
 #[inline(always)]
 fn sum(row: &[f32]) -> f32 {
+    sum_of(row, |x| x)
+}
+
+/// Sum of a function over fixed lanes.
+#[inline(always)]
+fn sum_of(row: &[f32], function: impl Fn(f32) -> f32) -> f32 {
     let mut lanes = [0.0_f32; LANES];
-    for chunk in row.chunks(LANES) {
+    let (chunks, rest) = row.as_chunks::<LANES>();
+    for chunk in chunks {
         for (lane, x) in lanes.iter_mut().zip(chunk) {
-            *lane += x;
+            *lane += function(*x);
         }
+    }
+    for (lane, x) in lanes.iter_mut().zip(rest) {
+        *lane += function(*x);
     }
     fold(lanes)
 }
@@ -61,15 +71,19 @@ fn fold(lanes: [f32; LANES]) -> f32 {
     lanes[0]
 }
 
+/// The largest number; NaN is passed over.
 #[inline(always)]
 fn largest(row: &[f32]) -> f32 {
-    row.iter().copied().fold(f32::NEG_INFINITY, f32::max)
-}
-
-/// Runs a kernel compiled for the widest vector instructions of this machine.
-#[inline(always)]
-fn vectorised<T>(kernel: impl FnOnce() -> T) -> T {
-    pulp::Arch::new().dispatch(kernel)
+    // Comparing is one instruction for a vector; `f32::max` is not.
+    let larger = |a: f32, b: f32| if b > a { b } else { a };
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let (chunks, rest) = row.as_chunks::<LANES>();
+    for chunk in chunks {
+        for (lane, x) in lanes.iter_mut().zip(chunk) {
+            *lane = larger(*lane, *x);
+        }
+    }
+    (lanes.iter().chain(rest)).fold(f32::NEG_INFINITY, |a, b| larger(a, *b))
 }
 
 /// Numbers from −1 to 1 for tests.

@@ -1,6 +1,6 @@
 //! Nonlinearities, and the functions they are made of.
 
-use super::vectorised;
+use pulp::{Arch, Simd, WithSimd};
 
 /// A nonlinearity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,9 +30,6 @@ impl Activation {
 /// `activation(x)`, in place.
 pub fn activate(activation: Activation, x: &mut [f32]) {
     // One loop for each kind, so that each is compiled into vector instructions.
-    fn each(x: &mut [f32], activation: impl Fn(f32) -> f32) {
-        vectorised(|| x.iter_mut().for_each(|x| *x = activation(*x)));
-    }
     match activation {
         Activation::Silu => each(x, |x| Activation::Silu.of(x)),
         Activation::Gelu => each(x, |x| Activation::Gelu.of(x)),
@@ -42,23 +39,36 @@ pub fn activate(activation: Activation, x: &mut [f32]) {
 
 /// `activation(gate) · up`, in place of the gate (GLU variants, Shazeer 2020): the neuron activations.
 pub fn gated(activation: Activation, gate: &mut [f32], up: &[f32]) {
-    fn each(gate: &mut [f32], up: &[f32], activation: impl Fn(f32) -> f32) {
-        vectorised(|| {
-            for (gate, up) in gate.iter_mut().zip(up) {
-                *gate = activation(*gate) * up;
-            }
-        });
-    }
-    match activation {
-        Activation::Silu => each(gate, up, |x| Activation::Silu.of(x)),
-        Activation::Gelu => each(gate, up, |x| Activation::Gelu.of(x)),
-        Activation::GeluTanh => each(gate, up, |x| Activation::GeluTanh.of(x)),
+    activate(activation, gate);
+    for (gate, up) in gate.iter_mut().zip(up) {
+        *gate *= up;
     }
 }
 
 /// `cap · tanh(x / cap)`, in place.
 pub fn soft_cap(x: &mut [f32], cap: f32) {
-    vectorised(|| x.iter_mut().for_each(|x| *x = cap * tanh(*x / cap)));
+    each(x, |x| cap * tanh(x / cap));
+}
+
+/// Replaces every number.
+fn each(x: &mut [f32], function: impl Fn(f32) -> f32) {
+    Arch::new().dispatch(Each { x, function });
+}
+
+struct Each<'a, F> {
+    x: &'a mut [f32],
+    function: F,
+}
+
+impl<F: Fn(f32) -> f32> WithSimd for Each<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        for x in self.x {
+            *x = (self.function)(*x);
+        }
+    }
 }
 
 /// `eˣ` to within 2 units in the last place, without branches or calls so that it vectorises, and with the same bits on every
@@ -68,10 +78,11 @@ pub fn soft_cap(x: &mut [f32], cap: f32) {
 pub(super) fn exp(x: f32) -> f32 {
     const LN_2_HIGH: f32 = 0.693_359_4;
     const LN_2_LOW: f32 = -2.121_944_4e-4;
-    // Adding and subtracting 1.5·2²³ rounds to the nearest whole number.
+    // Adding 1.5·2²³ rounds to the nearest whole number, which then stands in the low bits.
     const ROUND: f32 = 12_582_912.0;
     let clamped = x.clamp(-87.0, 88.0);
-    let n = (clamped * std::f32::consts::LOG2_E + ROUND) - ROUND;
+    let rounded = clamped * std::f32::consts::LOG2_E + ROUND;
+    let n = rounded - ROUND;
     let r = clamped - n * LN_2_HIGH - n * LN_2_LOW;
     let mut p = 1.987_569_1e-4;
     p = p * r + 1.398_199_9e-3;
@@ -80,7 +91,8 @@ pub(super) fn exp(x: f32) -> f32 {
     p = p * r + 1.666_666_5e-1;
     p = p * r + 5e-1;
     let mantissa = p * r * r + r + 1.0;
-    mantissa * f32::from_bits((((n as i32) + 127) as u32) << 23)
+    let exponent = (rounded.to_bits().wrapping_sub(ROUND.to_bits())).wrapping_add(127);
+    mantissa * f32::from_bits(exponent << 23)
 }
 
 /// Hyperbolic tangent to within 2e-7.

@@ -1,35 +1,72 @@
 //! Normalisations.
 
-use super::{dot, sum, vectorised};
+use pulp::{Arch, Simd, WithSimd};
+
+use super::{dot, sum};
 
 /// `x / √(mean(x²) + eps) · gain` for each row of `x: [rows × width]` (RMSNorm, Zhang & Sennrich 2019).
 pub fn rms_norm(x: &[f32], gain: &[f32], eps: f32, out: &mut [f32]) {
-    let width = gain.len();
-    vectorised(|| {
-        for (x, out) in x.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
-            let scale = 1.0 / (dot(x, x) / width as f32 + eps).sqrt();
-            for ((out, x), gain) in out.iter_mut().zip(x).zip(gain) {
+    Arch::new().dispatch(RmsNorm { x, gain, eps, out });
+}
+
+struct RmsNorm<'a> {
+    x: &'a [f32],
+    gain: &'a [f32],
+    eps: f32,
+    out: &'a mut [f32],
+}
+
+impl WithSimd for RmsNorm<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let width = self.gain.len();
+        for (x, out) in (self.x.chunks_exact(width)).zip(self.out.chunks_exact_mut(width)) {
+            let scale = 1.0 / (dot(x, x) / width as f32 + self.eps).sqrt();
+            for ((out, x), gain) in out.iter_mut().zip(x).zip(self.gain) {
                 *out = x * scale * gain;
             }
         }
-    });
+    }
 }
 
 /// `(x − mean) / √(variance + eps) · gain + bias` for each row of `x: [rows × width]` (LayerNorm, Ba et al. 2016).
 pub fn layer_norm(x: &[f32], gain: &[f32], bias: &[f32], eps: f32, out: &mut [f32]) {
-    let width = gain.len();
-    vectorised(|| {
-        for (x, out) in x.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
+    Arch::new().dispatch(LayerNorm {
+        x,
+        gain,
+        bias,
+        eps,
+        out,
+    });
+}
+
+struct LayerNorm<'a> {
+    x: &'a [f32],
+    gain: &'a [f32],
+    bias: &'a [f32],
+    eps: f32,
+    out: &'a mut [f32],
+}
+
+impl WithSimd for LayerNorm<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let width = self.gain.len();
+        for (x, out) in (self.x.chunks_exact(width)).zip(self.out.chunks_exact_mut(width)) {
             let mean = sum(x) / width as f32;
             for (out, x) in out.iter_mut().zip(x) {
                 *out = x - mean;
             }
-            let scale = 1.0 / (dot(out, out) / width as f32 + eps).sqrt();
-            for ((out, gain), bias) in out.iter_mut().zip(gain).zip(bias) {
+            let scale = 1.0 / (dot(out, out) / width as f32 + self.eps).sqrt();
+            for ((out, gain), bias) in out.iter_mut().zip(self.gain).zip(self.bias) {
                 *out = *out * scale * gain + bias;
             }
         }
-    });
+    }
 }
 
 #[cfg(test)]

@@ -46,12 +46,16 @@ impl Packed {
 
     /// Lays out `weight: [inputs × outputs]`.
     pub fn from_input_major(weight: &[f32], inputs: usize, outputs: usize) -> Self {
-        Self::new(inputs, outputs, |input, output| weight[input * outputs + output])
+        Self::new(inputs, outputs, |input, output| {
+            weight[input * outputs + output]
+        })
     }
 
     /// Lays out `weight: [outputs × inputs]`.
     pub fn from_output_major(weight: &[f32], inputs: usize, outputs: usize) -> Self {
-        Self::new(inputs, outputs, |input, output| weight[output * inputs + input])
+        Self::new(inputs, outputs, |input, output| {
+            weight[output * inputs + input]
+        })
     }
 
     /// Width of what is read.
@@ -66,11 +70,12 @@ impl Packed {
 
     /// The weights of one input, `[outputs]`.
     pub fn of_input(&self, input: usize) -> Vec<f32> {
-        let row = self.panels().flat_map(|(first, width, values)| {
+        let mut row = Vec::with_capacity(self.outputs);
+        for (first, width, values) in self.panels() {
             let used = width.min(self.outputs - first);
-            &values[input * width..][..used]
-        });
-        row.copied().collect()
+            row.extend_from_slice(&values[input * width..][..used]);
+        }
+        row
     }
 
     /// The weights of one output, `[inputs]`.
@@ -83,7 +88,10 @@ impl Packed {
 
     /// One output of one row, with the bits that [`matmul`] gives it.
     pub fn output(&self, x: &[f32], output: usize) -> f32 {
-        (x.iter().zip(self.of_output(output))).fold(0.0, |sum, (x, weight)| x.mul_add(weight, sum))
+        Arch::new().dispatch(Single {
+            x,
+            weights: self.of_output(output),
+        })
     }
 
     /// First output, width and values of each panel.
@@ -107,12 +115,23 @@ impl Packed {
 /// If a slice's length does not fit the sizes.
 pub fn matmul(x: &[f32], weight: &Packed, out: &mut [f32]) {
     assert!(x.len().is_multiple_of(weight.inputs) && out.len().is_multiple_of(weight.outputs));
-    assert_eq!(
-        x.len() / weight.inputs,
-        out.len() / weight.outputs,
-        "rows"
-    );
+    assert_eq!(x.len() / weight.inputs, out.len() / weight.outputs, "rows");
     Arch::new().dispatch(Product { x, weight, out });
+}
+
+/// One sum of products.
+struct Single<'a, W> {
+    x: &'a [f32],
+    weights: W,
+}
+
+impl<W: Iterator<Item = f32>> WithSimd for Single<'_, W> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> f32 {
+        (self.x.iter().zip(self.weights)).fold(0.0, |sum, (x, weight)| x.mul_add(weight, sum))
+    }
 }
 
 /// The lanes of a vector, and the columns of a panel.
@@ -266,7 +285,11 @@ mod tests {
             assert_eq!(packed.of_input(i), weight[i * outputs..][..outputs]);
         }
         for o in 0..outputs {
-            assert!(packed.of_output(o).eq(transposed[o * inputs..][..inputs].iter().copied()));
+            assert!(
+                packed
+                    .of_output(o)
+                    .eq(transposed[o * inputs..][..inputs].iter().copied())
+            );
         }
     }
 }

@@ -1,7 +1,9 @@
 //! What is read from logits and directions.
 
+use pulp::{Arch, Simd, WithSimd};
+
 use super::nonlinear::exp;
-use super::{LANES, largest, vectorised};
+use super::{LANES, largest, sum_of};
 
 /// `ln Σ exp(logit)` of a row of logits, in two parts.
 #[derive(Clone, Copy, Debug)]
@@ -13,24 +15,7 @@ pub struct LogSumExp {
 impl LogSumExp {
     /// Of a row of logits.
     pub fn of(logits: &[f32]) -> Self {
-        vectorised(|| {
-            let largest = largest(logits);
-            let mut lanes = [0.0_f32; LANES];
-            let chunks = logits.chunks_exact(LANES);
-            let rest = chunks.remainder();
-            for chunk in chunks {
-                for (lane, x) in lanes.iter_mut().zip(chunk) {
-                    *lane += exp(x - largest);
-                }
-            }
-            let total: f64 = (lanes.iter().map(|&x| x as f64))
-                .chain(rest.iter().map(|x| exp(x - largest) as f64))
-                .sum();
-            Self {
-                largest,
-                rest: total.ln(),
-            }
-        })
+        Arch::new().dispatch(SumExp(logits))
     }
 
     /// Negative log-likelihood of a token with this logit, in nats.
@@ -39,18 +24,49 @@ impl LogSumExp {
     }
 }
 
-/// Index of the largest logit, the lowest among equals; `None` when one is not finite.
-pub fn argmax(logits: &[f32]) -> Option<usize> {
-    let mut best = 0;
-    for (i, &x) in logits.iter().enumerate() {
-        if !x.is_finite() {
-            return None;
+struct SumExp<'a>(&'a [f32]);
+
+impl WithSimd for SumExp<'_> {
+    type Output = LogSumExp;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> LogSumExp {
+        let largest = largest(self.0);
+        let mut lanes = [0.0_f32; LANES];
+        let (chunks, rest) = self.0.as_chunks::<LANES>();
+        for chunk in chunks {
+            for (lane, x) in lanes.iter_mut().zip(chunk) {
+                *lane += exp(x - largest);
+            }
         }
-        if x > logits[best] {
-            best = i;
+        let total: f64 = (lanes.iter().map(|&x| x as f64))
+            .chain(rest.iter().map(|x| exp(x - largest) as f64))
+            .sum();
+        LogSumExp {
+            largest,
+            rest: total.ln(),
         }
     }
-    (!logits.is_empty()).then_some(best)
+}
+
+/// Index of the largest logit, the lowest among equals; `None` when one is not finite.
+pub fn argmax(logits: &[f32]) -> Option<usize> {
+    let largest = Arch::new().dispatch(Largest(logits))?;
+    logits.iter().position(|&x| x == largest)
+}
+
+/// The largest of numbers that are all finite.
+struct Largest<'a>(&'a [f32]);
+
+impl WithSimd for Largest<'_> {
+    type Output = Option<f32>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> Option<f32> {
+        // x − x is 0 for finite numbers, and NaN for all others, which no sum forgets.
+        let doubt: f32 = sum_of(self.0, |x| x - x);
+        (doubt == 0.0 && !self.0.is_empty()).then(|| largest(self.0))
+    }
 }
 
 /// Cosine of the angle between two vectors; 0 when one of them is zero.
@@ -86,6 +102,8 @@ mod tests {
     fn argmax_takes_the_first_and_refuses_nan() {
         assert_eq!(argmax(&[1.0, 3.0, 3.0]), Some(1));
         assert_eq!(argmax(&[1.0, f32::NAN]), None);
+        assert_eq!(argmax(&[f32::INFINITY, 1.0]), None);
+        assert_eq!(argmax(&[-3.0, -2.0, -4.0]), Some(1));
         assert_eq!(argmax(&[]), None);
     }
 }

@@ -129,7 +129,10 @@ impl Move<'_> {
     fn linear(&self, linear: Linear) -> Result<TensorLinear> {
         let (inputs, outputs) = (linear.weight.inputs(), linear.weight.outputs());
         Ok(TensorLinear {
-            weight: self.tensor(rows(inputs, |i| linear.weight.of_input(i)), (inputs, outputs))?,
+            weight: self.tensor(
+                rows(inputs, |i| linear.weight.of_input(i)),
+                (inputs, outputs),
+            )?,
             bias: linear
                 .bias
                 .map(|bias| self.tensor(bias, outputs))
