@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use reachspec::model::{LanguageModel, ModelHeader, Transformer};
+use reachspec::model::{LanguageModel, ModelHeader, Resources, Transformer};
 use reachspec::stages::cells::CellsFile;
 use serde::Serialize;
 
@@ -45,9 +45,13 @@ fn main() -> Result<()> {
     let file: CellsFile = serde_json::from_str(&text).context("not a cells file")?;
     let cells = file.cells().map_err(anyhow::Error::msg)?;
 
+    let resources = Resources {
+        threads: args.threads,
+        ..Resources::of_machine()
+    };
     let started = Instant::now();
     let header = ModelHeader::read(file.model.as_ref())?;
-    let model = Transformer::load(header, args.threads)?;
+    let model = Transformer::load(header, resources)?;
     let load_seconds = started.elapsed().as_secs_f64();
 
     let started = Instant::now();

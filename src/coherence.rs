@@ -97,8 +97,8 @@ impl<'a> CollapseRule<'a> {
     }
 }
 
-/// Whether a block of at most `max_period` tokens stands `min_repeats` times in a row, over at least `min_tokens` tokens.
-fn repeats(tokens: &[TokenId], settings: &RepetitionSpec) -> bool {
+/// Whether a rollout has come into a loop: a block of at most `max_period` tokens stands `min_repeats` times in a row, over at least `min_tokens` tokens.
+pub fn repeats(tokens: &[TokenId], settings: &RepetitionSpec) -> bool {
     (1..=settings.max_period.min(tokens.len())).any(|period| {
         // A run of n tokens that equal the one a period before makes n + period tokens of copies.
         let needed = settings.min_tokens.max(period * settings.min_repeats) - period;

@@ -216,6 +216,9 @@ pub struct Rollout {
     pub sample: Option<SampleSpec>,
     /// Whether a rollout stops at end-of-text.
     pub stop_at_end: bool,
+    /// Whether a steered rollout stops when the detector `repetition` fires.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stop_at_collapse: bool,
     /// The horizon of the verdict, one of `horizons`.
     pub verdict_horizon: Horizon,
 }

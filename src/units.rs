@@ -81,3 +81,27 @@ impl fmt::Display for Sign {
         })
     }
 }
+
+/// A size in the largest unit that it fills.
+pub fn bytes(count: usize) -> String {
+    let filled = |(unit, size): &(&str, usize)| {
+        (count >= *size).then(|| format!("{:.1} {unit}", count as f64 / *size as f64))
+    };
+    [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)]
+        .iter()
+        .find_map(filled)
+        .unwrap_or_else(|| format!("{count} bytes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_read_well() {
+        assert_eq!(bytes(512), "512 bytes");
+        assert_eq!(bytes(1280), "1.2 KiB");
+        assert_eq!(bytes(1_040_128), "1015.8 KiB");
+        assert_eq!(bytes(32 << 30), "32.0 GiB");
+    }
+}

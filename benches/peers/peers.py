@@ -24,15 +24,15 @@ from pathlib import Path
 import torch
 import transformers
 from transformers import AutoModelForCausalLM, DynamicCache, StaticCache
-from transformers.cache_utils import Cache, DynamicLayer
+from transformers.cache_utils import Cache
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RUN_CELLS = REPOSITORY / "target/release/examples/run_cells"
 FORMS = ("reachspec", "batched", "loop")
 ATTENTIONS = ("sdpa", "eager")
-CACHES = ("dynamic", "static", "roomy")
+CACHES = ("dynamic", "static")
 BATCHES = (32, 64, 128, 256, 512)
-SEARCH_ROWS, SEARCH_TURNS = 256, 3  # rows that a small batch size is tried on, and how often
+SEARCH_ROWS, SEARCH_TURNS, SEARCH_SECONDS = 256, 4, 60.0  # rows to try a small batch on, how often, and when it is enough
 NEAR_TIE = 1e-3  # of the logits' spread (largest minus smallest): below it, another token may be rounding
 
 
@@ -256,38 +256,8 @@ def adder(steered: list[tuple[int, Cell]]):
     return add
 
 
-class RoomyLayer(DynamicLayer):
-    """As long as it will ever be from the start, and read through a view: no copy at every step, and no mask."""
-
-    def __init__(self, capacity: int):
-        super().__init__()
-        self.capacity, self.length = capacity, 0
-
-    def lazy_initialization(self, key_states, value_states):
-        room = lambda states: states.new_empty(*states.shape[:2], self.capacity, states.shape[3])
-        self.keys, self.values = room(key_states), room(value_states)
-        self.dtype, self.device, self.is_initialized = key_states.dtype, key_states.device, True
-
-    def update(self, key_states, value_states, *_, **__):
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-        start, self.length = self.length, self.length + key_states.shape[2]
-        self.keys[:, :, start : self.length] = key_states
-        self.values[:, :, start : self.length] = value_states
-        return self.keys[:, :, : self.length], self.values[:, :, : self.length]
-
-    def get_seq_length(self) -> int:
-        return self.length
-
-
 def new_cache(model, kind: str, capacity: int) -> Cache:
-    match kind:
-        case "dynamic":
-            return DynamicCache(config=model.config)
-        case "static":
-            return StaticCache(config=model.config, max_cache_len=capacity)
-        case "roomy":
-            return Cache(layers=[RoomyLayer(capacity) for _ in model.model.layers])
+    return DynamicCache(config=model.config) if kind == "dynamic" else StaticCache(config=model.config, max_cache_len=capacity)
 
 
 # --- reachspec --------------------------------------------------------------------------------------------------------------
@@ -297,7 +267,7 @@ def reachspec(program: Path, sweep: Sweep, threads: int) -> tuple[float, Rollout
     """Seconds of the rollouts without loading, as the program says, and all rollouts."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out.json"
-        command = [program, "--cells", sweep.file, "--threads", str(threads), "--out", out]
+        command = [program.resolve(), "--cells", sweep.file, "--threads", str(threads), "--out", out]
         subprocess.run(command, check=True, stdout=sys.stderr)
         said = json.loads(out.read_text())
     assert len(said["tokens"]) == len(sweep.cells), "reachspec did not answer every cell"
@@ -318,19 +288,22 @@ def speed(seconds: float, made: Rollouts) -> float:
 
 
 def best_setting(model, sweep: Sweep, numbers: list[int], args) -> tuple[Setting, list[dict]]:
-    """Attention and cache at a middle batch size, then the batch size: short rollouts of one group of cells, the best of a few."""
+    """Attention and cache at a middle batch size, then the batch size, each at its best of a few tries on the largest group."""
     short = replace(sweep, cells=[replace(c, horizon=min(c.horizon, args.search_horizon)) for c in sweep.cells])
     group = max(groups(short, numbers), key=len)
     random.Random(0).shuffle(group)
     rates = defaultdict(float)
 
     def fastest(candidates: list[Setting]) -> Setting:
-        """In turns, so that a disturbance meets all alike; the first turn warms up, the last ones are for those still in reach."""
+        """In turns, so that a disturbance meets all alike; after the first turn, only those still in reach."""
+        start = time.perf_counter()
         for turn in range(SEARCH_TURNS):
-            reach = 0.7 * max((rates[setting] for setting in candidates), default=0.0)
+            reach = 0.7 * max(rates[setting] for setting in candidates) if turn > 0 else 0.0
             for setting in (candidate for candidate in candidates if rates[candidate] >= reach):
                 sample = group[: max(setting.batch, SEARCH_ROWS)]
                 rates[setting] = max(rates[setting], speed(*timed(lambda: batched(model, short, sample, setting))))
+            if time.perf_counter() - start > SEARCH_SECONDS:
+                break
         return max(candidates, key=rates.get)
 
     middle = args.batch[len(args.batch) // 2]
@@ -503,7 +476,7 @@ def arguments():
     parser.add_argument("--attention", nargs="+", choices=ATTENTIONS, default=list(ATTENTIONS), help="batched form: attention to try")
     parser.add_argument("--cache", nargs="+", choices=CACHES, default=list(CACHES), help="batched form: KV caches to try")
     parser.add_argument("--batch", nargs="+", type=int, default=list(BATCHES), help="batched form: batch sizes to try")
-    parser.add_argument("--search-horizon", type=int, default=16, help="tokens of a rollout while settings are tried")
+    parser.add_argument("--search-horizon", type=int, default=32, help="tokens of a rollout at most, while settings are tried")
     parser.add_argument("--reachspec", type=Path, default=RUN_CELLS, help="the program that runs a cells file")
     parser.add_argument("--json", type=Path, help="write the raw numbers to this file")
     args = parser.parse_args()

@@ -12,6 +12,7 @@ use crate::hub::{HubModel, Network};
 use crate::model::checkpoint::Checkpoint;
 use crate::model::tensors::Order;
 use crate::model::{ModelError, ModelHeader};
+use crate::units::bytes;
 
 /// Describe a model: what reachspec sees in its folder, and what a study on it costs in memory
 #[derive(clap::Args)]
@@ -355,17 +356,6 @@ fn grouped(number: usize) -> String {
     text
 }
 
-/// A size in the largest unit that it fills.
-pub(super) fn bytes(count: usize) -> String {
-    let filled = |(unit, size): &(&str, usize)| {
-        (count >= *size).then(|| format!("{:.1} {unit}", count as f64 / *size as f64))
-    };
-    [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)]
-        .iter()
-        .find_map(filled)
-        .unwrap_or_else(|| format!("{count} bytes"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -385,9 +375,5 @@ mod tests {
         assert_eq!(grouped(12), "12");
         assert_eq!(grouped(260_032), "260,032");
         assert_eq!(grouped(1_234_567), "1,234,567");
-        assert_eq!(bytes(512), "512 bytes");
-        assert_eq!(bytes(1280), "1.2 KiB");
-        assert_eq!(bytes(1_040_128), "1015.8 KiB");
-        assert_eq!(bytes(32 << 30), "32.0 GiB");
     }
 }

@@ -8,6 +8,7 @@ pub mod inspect;
 pub mod plan;
 pub mod progress;
 pub mod report;
+mod resources;
 pub mod run;
 pub mod schema;
 pub mod study;

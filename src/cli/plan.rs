@@ -1,23 +1,36 @@
 //! `reachspec plan`.
 
-use super::inspect::bytes;
-use super::run::available_threads;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use super::resources::ResourceArgs;
 use super::study::StudyArgs;
 use super::{Failure, say};
-use crate::stages::plan::{Plan, plan};
+use crate::model;
+use crate::spec::load::Loaded;
+use crate::stages::cells;
+use crate::stages::plan::{Plan, measure, plan};
+use crate::units::bytes;
 
-/// Say what a run would do, without reading weights or running anything.
+/// Say what a run would do: rollouts, tokens, operations, memory and time.
 ///
-/// A model of the Hugging Face hub that is not in its cache is downloaded first, as hashes of its files are part of the study;
-/// HF_HUB_OFFLINE=1 forbids it.
+/// The time comes from a few made-up rollouts of the model, which take seconds; nothing of the study is run. A model of the Hugging Face
+/// hub that is not in its cache is downloaded first, as hashes of its files are part of the study; HF_HUB_OFFLINE=1 forbids it.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
     study: StudyArgs,
-    /// Threads that will make rollouts [default: all processors].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    threads: Option<u16>,
+    #[command(flatten)]
+    resources: ResourceArgs,
+    /// Do not load the model to predict the time.
+    #[arg(long)]
+    no_timing: bool,
+    /// Write the rollouts of the sweep to a JSON file, for other programs to make them too: token ids of prompts; layer, neuron, dose and
+    /// horizon of each cell. Screens and budgets are computed for it, nothing is steered.
+    #[arg(long, value_name = "FILE")]
+    cells: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -26,18 +39,41 @@ pub struct Args {
 const EXAMPLES: &str = "\
 Examples:
   reachspec plan specs/quickstart.yaml
-  reachspec plan study.yaml --set doses.grid='[0.5, 1, 2]' --json";
+  reachspec plan study.yaml --memory 2GiB --threads 8
+  reachspec plan study.yaml --set doses.grid='[0.5, 1, 2]' --no-timing --json
+  reachspec plan study.yaml --cells cells.json";
 
 /// Runs the subcommand.
 pub fn run(args: Args) -> Result<(), Failure> {
-    let loaded = args.study.load()?;
-    let threads = args.threads.map_or_else(available_threads, usize::from);
-    let plan = plan(&loaded.study, &loaded.header.family.sizes(), threads);
+    let Loaded { study, header, .. } = args.study.load()?;
+    let unusable = |error: model::ModelError| Failure::Unusable(error.into());
+    let resources = args.resources.get();
+    let mut plan = plan(&study, &header.family.sizes(), resources).map_err(unusable)?;
+    if !args.no_timing || args.cells.is_some() {
+        let (folder, ends) = (header.folder.clone(), header.end_of_text.clone());
+        let (dtype, device) = (study.model.dtype, study.model.device);
+        let model = model::load(header, dtype, device, resources).map_err(unusable)?;
+        if !args.no_timing {
+            plan.seconds = Some(measure(&study, &*model, &plan).map_err(Failure::from_run)?);
+        }
+        if let Some(file) = &args.cells {
+            let folder = folder.canonicalize().unwrap_or(folder);
+            let cells = cells::of_sweep(&study, &*model, &folder, &ends);
+            write(file, &cells.map_err(Failure::from_run)?)?;
+        }
+    }
     if args.json {
         say(serde_json::to_string_pretty(&plan).expect("plans are plain data"))
     } else {
         say(text(&plan))
     }
+}
+
+fn write(file: &Path, cells: &cells::CellsFile) -> Result<(), Failure> {
+    let json = serde_json::to_string(cells).expect("cells are plain data");
+    std::fs::write(file, json)
+        .with_context(|| format!("cannot write {}; choose another place", file.display()))
+        .map_err(Failure::Failed)
 }
 
 fn text(plan: &Plan) -> String {
@@ -81,13 +117,38 @@ fn text(plan: &Plan) -> String {
         "  operations     {:>12.2e}  floating point, to generate and to score",
         plan.operations
     ));
+    if let Some(seconds) = plan.seconds {
+        lines.push(format!(
+            "  time           {:>12}  if the texts of a prompt agree, {} if no two do",
+            duration(seconds.least),
+            duration(seconds.most)
+        ));
+    }
     lines.push("\nmemory".into());
     let memory = &plan.memory;
-    lines.push(format!("  weights        {:>12}", bytes(memory.weights)));
+    lines.push(format!(
+        "  weights        {:>12}",
+        bytes(memory.parts.weights)
+    ));
     lines.push(format!(
         "  KV cache       {:>12}  for {} rollouts at a time",
-        bytes(memory.cache),
+        bytes(memory.parts.cache),
         memory.rollouts
     ));
+    lines.push(format!(
+        "  in all         {:>12}  of {} that may be used (`--memory`)",
+        bytes(memory.peak),
+        bytes(memory.allowed)
+    ));
     lines.join("\n")
+}
+
+/// A time for people.
+fn duration(seconds: f64) -> String {
+    match seconds {
+        s if s < 99.5 => format!("{s:.1} s"),
+        s if s < 5400.0 => format!("{:.0} min", s / 60.0),
+        s if s < 172_800.0 => format!("{:.1} h", s / 3600.0),
+        s => format!("{:.1} days", s / 86_400.0),
+    }
 }

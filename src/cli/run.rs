@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::Failure;
 use super::progress::{self, Events};
+use super::resources::ResourceArgs;
 use super::study::StudyArgs;
 use crate::model;
 use crate::pipeline::{self, Options};
@@ -23,9 +24,8 @@ pub struct Args {
     /// The run folder [default: runs/<name of the study>].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Threads that make rollouts; their number does not change any result [default: all processors].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    threads: Option<u16>,
+    #[command(flatten)]
+    resources: ResourceArgs,
     /// How progress is shown, on standard error.
     #[arg(long, value_enum, default_value = "human")]
     events: Events,
@@ -48,11 +48,11 @@ pub fn run(args: Args) -> Result<(), Failure> {
     // Now rather than after the sweep.
     templates::environment(args.templates.as_deref())?;
     let loaded = args.study.load()?;
-    let threads = args.threads.map_or_else(available_threads, usize::from);
+    let resources = args.resources.get();
     let out = (args.out).unwrap_or_else(|| PathBuf::from("runs").join(&loaded.study.name));
     let options = Options {
         fresh: args.fresh,
-        threads,
+        threads: resources.threads,
         templates: args.templates,
     };
     let overrides = args.study.overrides();
@@ -63,16 +63,11 @@ pub fn run(args: Args) -> Result<(), Failure> {
     };
     let open = pipeline::open(&out, &loaded.study, &written, &options)?;
     let identity = &loaded.study.model;
-    let model = model::load(loaded.header, identity.dtype, identity.device, threads)
+    let model = model::load(loaded.header, identity.dtype, identity.device, resources)
         .map_err(|e| Failure::Unusable(e.into()))?;
     let mut listener = progress::listener(args.events);
     let summary = pipeline::run(&loaded.study, &*model, open, &options, &mut *listener)
         .map_err(Failure::from_run)?;
     drop(listener);
     super::say(summary)
-}
-
-/// Processors that this process may use.
-pub(super) fn available_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }

@@ -7,7 +7,7 @@ use super::checkpoint::Checkpoint;
 use super::decoder::{Batch, Decoder, Sizes};
 use super::kv_cache;
 use super::lane::Lane;
-use super::lanes::{BATCH_ROWS, Lanes};
+use super::lanes::{BATCH_ROWS, Lanes, Load, Resources};
 use super::parts;
 use super::tensors::Tensors;
 use super::work::{Outcome, Task, Work, rows_of};
@@ -20,18 +20,28 @@ use crate::units::{NeuronId, TokenId};
 pub struct Transformer {
     header: ModelHeader,
     decoder: Decoder,
-    threads: usize,
+    resources: Resources,
 }
 
 impl Transformer {
-    /// Reads the weights. Rollouts will be made by `threads` threads; their number does not influence any result.
-    pub fn load(header: ModelHeader, threads: usize) -> Result<Self, ModelError> {
+    /// Reads the weights. Rollouts will be made with these resources, which do not influence any result.
+    ///
+    /// # Errors
+    /// A damaged checkpoint, or weights that do not fit into the memory.
+    pub fn load(header: ModelHeader, resources: Resources) -> Result<Self, ModelError> {
+        let least = Load {
+            parameters: header.shape.parameters,
+            cells: 1,
+            capacity: 1,
+            prefix: 1,
+        };
+        Lanes::new(&header.family.sizes(), least, resources)?;
         let checkpoint = Checkpoint::open(&header.folder)?;
         let decoder = header.family.build(&mut Tensors::of(&checkpoint))?;
         Ok(Self {
             header,
             decoder,
-            threads: threads.max(1),
+            resources,
         })
     }
 
@@ -45,8 +55,13 @@ impl Transformer {
         for cell in cells {
             check(&self.decoder.sizes, cell)?;
         }
-        let capacity = cells.iter().map(Cell::own_positions).max().unwrap_or(1);
-        let lanes = Lanes::new(&self.decoder.sizes, self.threads, cells.len(), capacity);
+        let load = Load {
+            parameters: self.header.shape.parameters,
+            cells: cells.len(),
+            capacity: cells.iter().map(Cell::own_positions).max().unwrap_or(1),
+            prefix: cells.iter().map(Cell::shared_len).max().unwrap_or(0),
+        };
+        let lanes = Lanes::new(&self.decoder.sizes, load, self.resources)?;
         let end_of_text = &self.header.end_of_text;
         let work = Work::new(&self.decoder, end_of_text, cells, task, lanes);
         thread::scope(|scope| {

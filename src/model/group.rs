@@ -208,8 +208,7 @@ impl Member<'_> {
         let rollout = &mut self.rollout;
         rollout.nll.push(unsteered.negative_log_likelihood(logit));
         rollout.ended = (rollout.tokens.last()).is_some_and(|token| end_of_text.contains(token));
-        let is_over = rollout.ended && self.cell.stop_at_end;
-        if is_over || rollout.tokens.len() == self.cell.horizon {
+        if self.cell.is_over(rollout) {
             self.finished = Some(Outcome::Rollout(std::mem::take(rollout)));
         }
     }

@@ -11,7 +11,7 @@ use super::parts::Scratch;
 use super::work::{Outcome, Task, Unobserved, Work};
 
 /// Token rows beyond which no further cell joins a forward pass.
-const MAX_ROWS: usize = 512;
+pub const MAX_ROWS: usize = 512;
 
 /// Rows whose logits are held at a time: few enough to stay in the cache, enough to read the unembedding seldom.
 pub const LOGIT_ROWS: usize = 64;

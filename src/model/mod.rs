@@ -29,26 +29,28 @@ use serde::{Deserialize, Serialize};
 
 pub use engine::Transformer;
 pub use header::ModelHeader;
+pub use lanes::Resources;
 pub use tensor::TensorTransformer;
 
+use crate::spec::coherence::RepetitionSpec;
 use crate::spec::doses::{Apply, StepWindow};
 use crate::spec::model::{Device, Dtype};
 use crate::spec::rollout::SampleSpec;
-use crate::units::{Dose, NeuronId, TokenId};
+use crate::units::{Dose, NeuronId, TokenId, bytes};
 
 /// Loads a model's weights onto a device: plain `f32` on a processor by the engine that is made for it, everything else through candle.
-/// `threads` make rollouts on a processor; their number does not influence any result.
+/// `resources` are for rollouts on a processor; they do not influence any result.
 ///
 /// # Errors
-/// A damaged checkpoint, or a device that this machine or this build of the program does not have.
+/// A damaged checkpoint, too little memory, or a device that this machine or this build of the program does not have.
 pub fn load(
     header: ModelHeader,
     dtype: Dtype,
     device: Device,
-    threads: usize,
+    resources: Resources,
 ) -> Result<Box<dyn LanguageModel>, ModelError> {
     if (dtype, device) == (Dtype::F32, Device::Cpu) {
-        return Ok(Box::new(Transformer::load(header, threads)?));
+        return Ok(Box::new(Transformer::load(header, resources)?));
     }
     let candle_device = match device {
         Device::Cpu => Ok(candle_core::Device::Cpu),
@@ -132,6 +134,8 @@ pub struct Cell<'a> {
     pub horizon: usize,
     /// Whether to stop after the model's end-of-text token (which is kept).
     pub stop_at_end: bool,
+    /// Stop once the generated tokens end in such a loop; never when absent.
+    pub stop_at_loop: Option<RepetitionSpec>,
     /// Sampling with this seed; greedy when absent. Greedy takes the lowest id among equals.
     pub sample: Option<(SampleSpec, u64)>,
 }
@@ -207,6 +211,18 @@ pub enum ModelError {
         steering: String,
         /// Why.
         why: String,
+    },
+    /// The model does not fit into the memory that it may use.
+    #[error(
+        "the model and one rollout at a time need {needed}, and {allowed} may be used; allow more with `--memory`",
+        needed = bytes(*needed),
+        allowed = bytes(*allowed)
+    )]
+    Memory {
+        /// Bytes for one rollout at a time.
+        needed: usize,
+        /// Bytes that may be used.
+        allowed: usize,
     },
     /// A device cannot be used.
     #[error("the device {device} cannot be used; choose another with `--device`, such as cpu")]

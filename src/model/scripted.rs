@@ -221,7 +221,7 @@ impl ScriptedModel {
             rollout.tokens.push(token);
             context.push(token);
             rollout.ended = token == END;
-            if rollout.ended && cell.stop_at_end {
+            if cell.is_over(&rollout) {
                 break;
             }
         }

@@ -9,6 +9,7 @@ use super::kv_cache::{KvCache, Sequence};
 use super::lanes::{BATCH_ROWS, Lanes};
 use super::parts::{Observer, Row, Scratch};
 use super::{Cell, Rollout, Steering};
+use crate::coherence;
 use crate::spec::doses::Apply;
 use crate::units::TokenId;
 
@@ -168,6 +169,14 @@ impl Cell<'_> {
     /// Positions that a cache must hold behind the shared ones. The last token is never read.
     pub(super) fn own_positions(&self) -> usize {
         self.prompt.len() - self.shared_len() + self.horizon - 1
+    }
+
+    /// Whether a rollout has come to its end.
+    pub(super) fn is_over(&self, rollout: &Rollout) -> bool {
+        let loops = |settings| coherence::repeats(&rollout.tokens, settings);
+        rollout.tokens.len() == self.horizon
+            || (rollout.ended && self.stop_at_end)
+            || self.stop_at_loop.as_ref().is_some_and(loops)
     }
 
     /// The neuron and its dose, unless there is nothing to add. Adding 0 would turn an activation of −0 into +0; leaving it out keeps

@@ -107,6 +107,7 @@ pub fn study() -> Study {
             horizons: vec![Horizon(4), Horizon(8)],
             sample: None,
             stop_at_end: true,
+            stop_at_collapse: false,
             verdict_horizon: Horizon(8),
         },
         calibration: Calibration {

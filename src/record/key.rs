@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::canonical;
 use crate::model::{Cell, Steering};
+use crate::spec::coherence::RepetitionSpec;
 use crate::spec::doses::{Apply, StepWindow};
 use crate::spec::rollout::SampleSpec;
 use crate::study::ModelIdentity;
@@ -52,6 +53,7 @@ impl TrialKey {
             steering: cell.steering.map(ExactSteering::from),
             horizon: cell.horizon,
             stop_at_end: cell.stop_at_end,
+            stop_at_loop: cell.stop_at_loop,
             sample: cell.sample,
         };
         let digest = Sha256::digest(canonical::json(&inputs));
@@ -121,6 +123,8 @@ struct RolloutInputs<'a> {
     steering: Option<ExactSteering>,
     horizon: usize,
     stop_at_end: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stop_at_loop: Option<RepetitionSpec>,
     sample: Option<(SampleSpec, u64)>,
 }
 
@@ -168,6 +172,7 @@ mod tests {
             steering: Some(steering(0.5)),
             horizon: 8,
             stop_at_end: true,
+            stop_at_loop: None,
             sample: None,
         }
     }

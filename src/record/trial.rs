@@ -4,6 +4,7 @@ use super::error::RecordError;
 use super::key::{ModelFingerprint, TrialKey};
 use super::packing;
 use crate::model::{Cell, Rollout, Steering};
+use crate::spec::coherence::RepetitionSpec;
 use crate::spec::rollout::SampleSpec;
 use crate::units::TokenId;
 
@@ -24,6 +25,7 @@ pub(super) struct TrialInputs {
     pub steering: Option<Steering>,
     pub horizon: usize,
     pub stop_at_end: bool,
+    pub stop_at_loop: Option<RepetitionSpec>,
     pub sample: Option<(SampleSpec, u64)>,
 }
 
@@ -50,6 +52,7 @@ impl Trial {
             steering: cell.steering,
             horizon: cell.horizon,
             stop_at_end: cell.stop_at_end,
+            stop_at_loop: cell.stop_at_loop,
             sample: cell.sample,
         };
         keep(&inputs, &mut rollout).map_err(|problem| RecordError::Unrecordable {
@@ -89,6 +92,7 @@ impl Trial {
             steering: self.inputs.steering,
             horizon: self.inputs.horizon,
             stop_at_end: self.inputs.stop_at_end,
+            stop_at_loop: self.inputs.stop_at_loop,
             sample: self.inputs.sample,
         }
     }
@@ -232,6 +236,7 @@ pub(super) mod tests {
                         steering,
                         horizon: 12,
                         stop_at_end,
+                        stop_at_loop: None,
                         sample,
                     };
                     Trial::new(&model(), &cell, rollout, text).unwrap()
@@ -258,6 +263,7 @@ pub(super) mod tests {
             steering,
             horizon: 8,
             stop_at_end: true,
+            stop_at_loop: None,
             sample: None,
         };
         Trial::new(&model(), &cell, rollout, text.into()).unwrap()

@@ -18,6 +18,10 @@ pub struct RolloutSpec {
     /// Whether a rollout stops at the model's end-of-text token.
     #[serde(default = "yes")]
     pub stop_at_end: bool,
+    /// Whether a steered rollout stops as soon as the collapse detector `repetition` fires. A loop stays in every longer excerpt, so at
+    /// the later horizons it counts as collapsed as well; what it would still have said is not judged. Saves time where much collapses.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stop_at_collapse: bool,
 }
 
 /// Seeded sampling. Every rollout has its own random stream, derived from the study's `seed` and the trial.

@@ -51,7 +51,7 @@ pub fn calibrate(
 }
 
 /// Budget and alignment of every neuron of the study, sorted.
-fn neuron_calibrations(
+pub fn neuron_calibrations(
     residuals: &ResidualStream,
     screening: &Screening,
     model: &dyn LanguageModel,

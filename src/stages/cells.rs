@@ -1,11 +1,15 @@
 //! Rollouts as a file, for other programs to make them too: what `plan --cells` writes and the benchmarks read.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Cell, Steering};
+use super::sweep::TrialPlan;
+use super::{calibrate, residual_stream, screen};
+use crate::model::{Cell, LanguageModel, Steering};
 use crate::spec::doses::Apply;
+use crate::study::Study;
 use crate::units::{Dose, NeuronId, TokenId};
 
 /// The number of this format.
@@ -45,11 +49,30 @@ pub struct CellEntry {
     pub horizon: usize,
 }
 
+/// The rollouts that a study's sweep would make: nothing is steered to find them, only the screens and the budgets are computed.
+///
+/// # Errors
+/// Those of the model, and of [`CellsFile::new`].
+pub fn of_sweep(
+    study: &Study,
+    model: &dyn LanguageModel,
+    folder: &Path,
+    end_of_text: &[TokenId],
+) -> anyhow::Result<CellsFile> {
+    let residuals = residual_stream::read_residual_stream(study, model)?;
+    let screening = screen::screen(study, &residuals, model)?;
+    let neurons = calibrate::neuron_calibrations(&residuals, &screening, model)?;
+    let plan = TrialPlan::sweep(study, &screening.groups, &neurons);
+    let cells = plan.iter().map(|(_, cell)| cell);
+    let folder = folder.display().to_string();
+    CellsFile::new(folder, end_of_text.to_vec(), cells).map_err(anyhow::Error::msg)
+}
+
 impl CellsFile {
     /// Writes cells down.
     ///
     /// # Errors
-    /// Sampled rollouts and windows of steered steps, which the format does not have.
+    /// Sampled rollouts, windows of steered steps and early stops, which the format does not have.
     pub fn new<'a>(
         model: String,
         end_of_text: Vec<TokenId>,
@@ -67,6 +90,11 @@ impl CellsFile {
         for cell in cells {
             if cell.sample.is_some() {
                 return Err("cells are greedy rollouts; this study samples".into());
+            }
+            if cell.stop_at_loop.is_some() {
+                return Err(
+                    "cells run to their horizon; this study has `rollout.stop_at_collapse`".into(),
+                );
             }
             if cell
                 .steering
@@ -118,6 +146,7 @@ impl CellsFile {
                     steering,
                     horizon: entry.horizon,
                     stop_at_end: self.stop_at_end,
+                    stop_at_loop: None,
                     sample: None,
                 })
             })
@@ -142,6 +171,7 @@ mod tests {
             steering,
             horizon: 4,
             stop_at_end: true,
+            stop_at_loop: None,
             sample: None,
         };
         let cells = [

@@ -1,15 +1,18 @@
 //! Plan: what a run would do, before it does anything.
 
+use std::time::Instant;
+
 use serde::Serialize;
 
 use crate::model::decoder::Sizes;
-use crate::model::lanes::Lanes;
-use crate::model::tensor;
+use crate::model::lanes::{Lanes, Load, Memory, PROGRAM};
+use crate::model::{Cell, LanguageModel, ModelError, Resources, Steering, tensor};
 use crate::spec::doses::Apply;
 use crate::spec::model::{Device, Dtype};
 use crate::spec::neurons::Role;
 use crate::spec::summary;
 use crate::study::{Selection, Study};
+use crate::units::{Dose, NeuronId, TokenId};
 
 /// What a run would do. Counts are upper bounds where a screen has yet to choose, and where rollouts may end early.
 #[derive(Clone, Debug, Serialize)]
@@ -36,17 +39,30 @@ pub struct Plan {
     pub operations: f64,
     /// Memory of the run.
     pub memory: PlannedMemory,
+    /// Time of the rollouts; none unless it was measured.
+    pub seconds: Option<PlannedTime>,
 }
 
-/// What a run holds in memory, in bytes; the program itself and its buffers come on top.
+/// What a run holds in memory.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct PlannedMemory {
-    /// The weights, in the number type of the computation.
-    pub weights: usize,
-    /// Keys and values of the rollouts in flight, and of their prompts.
-    pub cache: usize,
+    /// What holds it, in bytes.
+    pub parts: Memory,
+    /// All of it, at most.
+    pub peak: usize,
+    /// What may be used.
+    pub allowed: usize,
     /// Rollouts in flight.
     pub rollouts: usize,
+}
+
+/// How long the rollouts take, in seconds, from a short trial of the model.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct PlannedTime {
+    /// When all rollouts of a prompt have the same text, so that they share the most.
+    pub least: f64,
+    /// When no two of them do.
+    pub most: f64,
 }
 
 /// A group of neurons.
@@ -73,11 +89,14 @@ pub struct PlannedBehavior {
     pub longest_prompt: usize,
 }
 
-/// Plans a study on a model of these sizes, on `threads` threads.
-pub fn plan(study: &Study, sizes: &Sizes, threads: usize) -> Plan {
+/// Plans a study on a model of these sizes.
+///
+/// # Errors
+/// When the model does not fit into the memory.
+pub fn plan(study: &Study, sizes: &Sizes, resources: Resources) -> Result<Plan, ModelError> {
     let size = summary::size(study);
     let tokens = size.trials * study.rollout.longest().0;
-    Plan {
+    Ok(Plan {
         study: study.name.clone(),
         study_sha256: study.hash(),
         model: study.model.name.clone(),
@@ -105,52 +124,147 @@ pub fn plan(study: &Study, sizes: &Sizes, threads: usize) -> Plan {
         tokens,
         // Two operations per parameter and token, once to generate and once to score (Kaplan et al. 2020, section 2.1).
         operations: 4.0 * study.model.shape.parameters as f64 * tokens as f64,
-        memory: memory(study, sizes, threads, size.trials),
-    }
+        memory: memory(study, sizes, resources, size.trials)?,
+        seconds: None,
+    })
+}
+
+/// Tokens of a trial rollout.
+const TRIAL_TOKENS: usize = 8;
+
+/// Floating-point operations of a trial, at most: about a second or two.
+const TRIAL_OPERATIONS: f64 = 2e11;
+
+/// Measures how long the planned rollouts take, by a few made-up ones. Nothing of them is looked at or kept.
+///
+/// # Errors
+/// Those of the model.
+pub fn measure(
+    study: &Study,
+    model: &dyn LanguageModel,
+    plan: &Plan,
+) -> anyhow::Result<PlannedTime> {
+    let tokens = TRIAL_TOKENS.min(study.rollout.longest().0);
+    let affordable = TRIAL_OPERATIONS / (4.0 * study.model.shape.parameters as f64 * tokens as f64);
+    let count = (affordable as usize).clamp(1, plan.memory.rollouts);
+    let mut prompts: Vec<Vec<TokenId>> = (study.behaviors.iter())
+        .flat_map(|behavior| study.prompts_of(behavior))
+        .map(|prompt| prompt.tokens.clone())
+        .collect();
+    let neurons = neurons(study);
+    let alike = seconds_per_token(model, &prompts[..1], &neurons, count, tokens)?;
+    // Another last token for each, so that no two texts agree from there on; what stands before it is shared as in the study.
+    let vocab = study.model.shape.vocab;
+    prompts = (0..count)
+        .map(|i| {
+            let mut prompt = prompts[i % prompts.len()].clone();
+            *prompt.last_mut().expect("prompts are not empty") = (i % vocab) as TokenId;
+            prompt
+        })
+        .collect();
+    let apart = seconds_per_token(model, &prompts, &neurons, count, tokens)?;
+    let steps = plan.screen_steps as f64 * alike;
+    let of_all = |per_token: f64| plan.tokens as f64 * per_token + steps;
+    // Short trials are noisy.
+    Ok(PlannedTime {
+        least: of_all(alike.min(apart)),
+        most: of_all(apart.max(alike)),
+    })
+}
+
+/// Time per generated token of `count` rollouts that hardly push.
+fn seconds_per_token(
+    model: &dyn LanguageModel,
+    prompts: &[Vec<TokenId>],
+    neurons: &[NeuronId],
+    count: usize,
+    tokens: usize,
+) -> anyhow::Result<f64> {
+    let cells: Vec<Cell<'_>> = (0..count)
+        .map(|i| Cell {
+            prompt: &prompts[i % prompts.len()],
+            steering: Some(Steering {
+                neuron: neurons[i % neurons.len()],
+                dose: Dose(f32::MIN_POSITIVE),
+                apply: Apply::Generation,
+                window: None,
+            }),
+            horizon: tokens,
+            stop_at_end: false,
+            stop_at_loop: None,
+            sample: None,
+        })
+        .collect();
+    let started = Instant::now();
+    model.rollouts(&cells, &mut |_, _| Ok(()))?;
+    Ok(started.elapsed().as_secs_f64() / (count * tokens) as f64)
+}
+
+/// The study's neurons; where a screen has yet to choose, some of its layers.
+fn neurons(study: &Study) -> Vec<NeuronId> {
+    (study.neurons.iter())
+        .flat_map(|group| match &group.selection {
+            Selection::Fixed(neurons) => neurons.clone(),
+            Selection::Screen { layers, .. } => (layers.iter().cycle())
+                .take(group.selection.len())
+                .map(|&layer| NeuronId { layer, index: 0 })
+                .collect(),
+        })
+        .collect()
+}
+
+/// The memory of the sweep, the largest of the stages.
+fn memory(
+    study: &Study,
+    sizes: &Sizes,
+    resources: Resources,
+    trials: usize,
+) -> Result<PlannedMemory, ModelError> {
+    let sets = (study.behaviors.iter()).map(|behavior| study.prompts_of(behavior));
+    let prompts = sets.chain([study.calibration_prompts()]).flatten();
+    let longest = prompts.map(|prompt| prompt.tokens.len()).max().unwrap_or(1);
+    let (parts, rollouts) = match (study.model.dtype, study.model.device) {
+        (Dtype::F32, Device::Cpu) => {
+            // As cells count them.
+            let prefix = match study.doses.apply {
+                Apply::Generation => longest - 1,
+                Apply::All => 0,
+            };
+            let load = Load {
+                parameters: study.model.shape.parameters,
+                cells: trials,
+                capacity: longest - prefix + study.rollout.longest().0 - 1,
+                prefix,
+            };
+            let lanes = Lanes::new(sizes, load, resources)?;
+            (Memory::of(sizes, load, lanes), lanes.count * lanes.slots)
+        }
+        _ => tensor_memory(study, sizes, trials, longest),
+    };
+    Ok(PlannedMemory {
+        parts,
+        peak: parts.peak(),
+        allowed: resources.memory,
+        rollouts,
+    })
 }
 
 /// The same on candle tensors: a batch at a time, whose keys and values are copied when they grow.
-fn tensor_memory(study: &Study, sizes: &Sizes, trials: usize, longest: usize) -> PlannedMemory {
+fn tensor_memory(study: &Study, sizes: &Sizes, trials: usize, longest: usize) -> (Memory, usize) {
     let bytes = match study.model.dtype {
         Dtype::F32 => 4,
         Dtype::Bf16 | Dtype::F16 => 2,
     };
     let rollouts = trials.min(tensor::BATCH);
     let positions = longest + study.rollout.longest().0;
-    PlannedMemory {
+    let rows = rollouts * longest * (6 * sizes.d_model + 3 * sizes.d_ff);
+    let memory = Memory {
+        program: PROGRAM,
         weights: study.model.shape.parameters * bytes,
+        buffers: (rows + rollouts * sizes.vocab) * bytes,
         cache: 2 * rollouts * positions * 2 * sizes.layers * sizes.heads.kv_width() * bytes,
-        rollouts,
-    }
-}
-
-/// The memory of the sweep, the largest of the stages.
-fn memory(study: &Study, sizes: &Sizes, threads: usize, trials: usize) -> PlannedMemory {
-    let sets = (study.behaviors.iter()).map(|behavior| study.prompts_of(behavior));
-    let prompts: Vec<usize> = sets
-        .chain([study.calibration_prompts()])
-        .flat_map(|prompts| prompts.iter().map(|prompt| prompt.tokens.len()))
-        .collect();
-    let longest = prompts.iter().copied().max().unwrap_or(1);
-    // As `Cell::own_positions` counts them, and the prompt's last token is read with the rest.
-    let own = match study.doses.apply {
-        Apply::Generation => 1,
-        Apply::All => longest,
     };
-    let capacity = own + study.rollout.longest().0;
-    if (study.model.dtype, study.model.device) != (Dtype::F32, Device::Cpu) {
-        return tensor_memory(study, sizes, trials, longest);
-    }
-    let lanes = Lanes::new(sizes, threads, trials, capacity);
-    // Rollouts start in the order of their prompts, so that only a few prompts are in flight at a time.
-    let per_prompt = (trials / prompts.len().max(1)).max(1);
-    let in_flight = (lanes.count * lanes.slots / per_prompt + lanes.count).min(prompts.len());
-    let position = 2 * sizes.layers * sizes.heads.kv_width() * size_of::<f32>();
-    PlannedMemory {
-        weights: study.model.shape.parameters * size_of::<f32>(),
-        cache: lanes.cache_bytes(sizes) + in_flight * (longest - 1) * position,
-        rollouts: lanes.count * lanes.slots,
-    }
+    (memory, rollouts)
 }
 
 /// Forward passes that the screens need.

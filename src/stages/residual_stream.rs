@@ -116,6 +116,7 @@ fn generic_texts(
             steering: None,
             horizon: study.rollout.longest().0,
             stop_at_end: study.rollout.stop_at_end,
+            stop_at_loop: None,
             sample: None,
         })
         .collect();

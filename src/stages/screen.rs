@@ -247,6 +247,7 @@ fn one_step_push(
         steering,
         horizon: 1,
         stop_at_end: true,
+        stop_at_loop: None,
         sample: None,
     };
     let difference = |logits: &[f32]| {

@@ -71,6 +71,9 @@ pub fn cell<'a>(
         steering,
         horizon: study.rollout.longest().0,
         stop_at_end: study.rollout.stop_at_end,
+        // Clean rollouts say what is likely, to their full length.
+        stop_at_loop: (study.rollout.stop_at_collapse && steering.is_some())
+            .then_some(study.coherence.repetition),
         sample: (study.rollout.sample)
             .map(|sample| (sample, rollout_seed(study.seed, prompt, steering, sample))),
     }

@@ -10,7 +10,9 @@ use std::path::Path;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models;
-use reachspec::model::{LanguageModel, ModelHeader, Observed, Probe, Sequence, Transformer};
+use reachspec::model::{
+    LanguageModel, ModelHeader, Observed, Probe, Resources, Sequence, Transformer,
+};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -38,7 +40,11 @@ fn hold(folder: &str, replaced: &[(&str, Value)], theirs: Theirs) {
     }
     std::fs::write(config, keys.to_string()).unwrap();
 
-    let model = Transformer::load(ModelHeader::read(copy.path()).unwrap(), 1).unwrap();
+    let model = Transformer::load(
+        ModelHeader::read(copy.path()).unwrap(),
+        Resources::of_machine(),
+    )
+    .unwrap();
     let probe = Probe {
         logits: true,
         ..Probe::default()

@@ -196,10 +196,22 @@ fn a_study_records_the_commit() {
         assert_eq!(code, 0, "{err}");
         serde_json::from_str(&out).unwrap()
     };
-    let plan = planned(&["plan", "--json", &spec(&moving)]);
+    let plan = planned(&[
+        "plan",
+        "--json",
+        "--no-timing",
+        "--memory=4GiB",
+        &spec(&moving),
+    ]);
     assert_eq!(plan["model"], format!("{REPOSITORY}@{COMMIT}"));
     server.stop();
-    let again = planned(&["plan", "--json", &spec(&moving)]);
+    let again = planned(&[
+        "plan",
+        "--json",
+        "--no-timing",
+        "--memory=4GiB",
+        &spec(&moving),
+    ]);
     assert_eq!(again, plan, "the cache knows what the branch was");
 }
 

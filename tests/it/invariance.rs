@@ -3,14 +3,34 @@
 use std::path::Path;
 
 use proptest::prelude::*;
-use reachspec::model::{Cell, LanguageModel, ModelHeader, Rollout, Steering, Transformer};
+use reachspec::coherence::repeats;
+use reachspec::model::{
+    Cell, LanguageModel, ModelHeader, Resources, Rollout, Steering, Transformer,
+};
+use reachspec::spec::coherence::RepetitionSpec;
 use reachspec::spec::doses::{Apply, StepWindow};
 use reachspec::spec::rollout::SampleSpec;
 use reachspec::units::{Dose, NeuronId};
 
-fn load(threads: usize) -> Transformer {
+/// On two threads, with as many rollouts in flight as there is room for.
+fn spacious() -> Transformer {
+    load(Resources {
+        threads: 2,
+        memory: 8 << 30,
+    })
+}
+
+/// On one thread, with no room for more than a few rollouts.
+fn cramped() -> Transformer {
+    load(Resources {
+        threads: 1,
+        memory: 114 << 20,
+    })
+}
+
+fn load(resources: Resources) -> Transformer {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("specs/models/bilingual");
-    Transformer::load(ModelHeader::read(&folder).unwrap(), threads).unwrap()
+    Transformer::load(ModelHeader::read(&folder).unwrap(), resources).unwrap()
 }
 
 fn run(model: &Transformer, cells: &[Cell<'_>]) -> Vec<Rollout> {
@@ -52,19 +72,20 @@ proptest! {
     #[test]
     fn a_rollout_does_not_depend_on_its_batch(
         prompts in prompts(),
-        plan in prop::collection::vec((any::<prop::sample::Index>(), steering(), 1..20_usize, prop::option::of(any::<u64>())), 1..60),
+        plan in prop::collection::vec((any::<prop::sample::Index>(), steering(), 1..20_usize, prop::option::of(any::<u64>()), any::<bool>()), 1..60),
     ) {
         let cells: Vec<Cell<'_>> = (plan.iter())
-            .map(|(prompt, steering, horizon, seed)| Cell {
+            .map(|(prompt, steering, horizon, seed, stops)| Cell {
                 prompt: &prompts[prompt.index(prompts.len())],
                 steering: *steering,
                 horizon: *horizon,
                 stop_at_end: true,
+                stop_at_loop: stops.then(RepetitionSpec::default),
                 sample: seed.map(|seed| (SampleSpec { temperature: 1.0, top_p: None, top_k: Some(20) }, seed)),
             })
             .collect();
-        let together = run(&load(2), &cells);
-        let single = load(1);
+        let together = run(&spacious(), &cells);
+        let single = cramped();
         let reversed: Vec<Cell<'_>> = cells.iter().rev().cloned().collect();
         let backwards = run(&single, &reversed);
         prop_assert!(together.iter().eq(backwards.iter().rev()), "the order or the number of threads matters");
@@ -76,14 +97,57 @@ proptest! {
 }
 
 #[test]
+fn a_rollout_that_stops_at_a_loop_is_the_beginning_of_the_whole_one() {
+    let model = spacious();
+    let prompt = [1, 2, 30, 40, 50, 3];
+    let cell = |dose, stop_at_loop| Cell {
+        prompt: &prompt,
+        steering: Some(Steering {
+            neuron: NeuronId {
+                layer: 3,
+                index: 73,
+            },
+            dose: Dose(dose),
+            apply: Apply::Generation,
+            window: None,
+        }),
+        horizon: 32,
+        stop_at_end: false,
+        stop_at_loop,
+        sample: None,
+    };
+    let settings = RepetitionSpec::default();
+    let doses = [5.0, -5.0, 100.0, -100.0, 1000.0, -1000.0];
+    let whole = run(&model, &doses.map(|dose| cell(dose, None)));
+    let stopped = run(&model, &doses.map(|dose| cell(dose, Some(settings))));
+    let mut shorter = 0;
+    for (whole, stopped) in whole.iter().zip(&stopped) {
+        let length = stopped.tokens.len();
+        assert_eq!(stopped.tokens, whole.tokens[..length]);
+        assert_eq!(stopped.nll, whole.nll[..length]);
+        assert_eq!(stopped.cosines, whole.cosines[..length]);
+        assert!(!repeats(&stopped.tokens[..length - 1], &settings));
+        assert_eq!(length < 32, repeats(&whole.tokens[..31], &settings));
+        // A loop stays in every longer excerpt.
+        assert_eq!(
+            repeats(&stopped.tokens, &settings),
+            repeats(&whole.tokens, &settings)
+        );
+        shorter += usize::from(length < 32);
+    }
+    assert!(shorter > 0, "none of these doses makes a loop");
+}
+
+#[test]
 fn dose_0_is_no_intervention() {
-    let model = load(1);
+    let model = cramped();
     let prompt = [1, 2, 30, 40, 50, 3];
     let cell = |steering| Cell {
         prompt: &prompt,
         steering,
         horizon: 24,
         stop_at_end: false,
+        stop_at_loop: None,
         sample: None,
     };
     let zero = |apply| {
@@ -111,7 +175,7 @@ fn dose_0_is_no_intervention() {
 
 #[test]
 fn what_cannot_be_applied_is_an_error() {
-    let model = load(1);
+    let model = cramped();
     for (layer, index, dose) in [(8, 0, 1.0), (0, 384, 1.0), (0, 0, f32::INFINITY)] {
         let steering = Steering {
             neuron: NeuronId { layer, index },
@@ -124,6 +188,7 @@ fn what_cannot_be_applied_is_an_error() {
             steering: Some(steering),
             horizon: 2,
             stop_at_end: true,
+            stop_at_loop: None,
             sample: None,
         };
         let error = model.rollouts(&[cell], &mut |_, _| Ok(())).unwrap_err();

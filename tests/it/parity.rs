@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device};
 use reachspec::model::{
-    Cell, LanguageModel, ModelHeader, Observed, Probe, Rollout, Sequence, Steering,
+    Cell, LanguageModel, ModelHeader, Observed, Probe, Resources, Rollout, Sequence, Steering,
     TensorTransformer, Transformer,
 };
 use reachspec::spec::doses::{Apply, StepWindow};
@@ -91,6 +91,7 @@ impl Reference {
                 steering: None,
                 horizon: 24,
                 stop_at_end: true,
+                stop_at_loop: None,
                 sample: None,
             };
             let error = model.rollouts(&[cell], &mut |_, _| Ok(())).unwrap_err();
@@ -218,7 +219,7 @@ fn hold(name: &str, folder: &Path) {
             "{file} is not the file that the reference was made from"
         );
     }
-    let model = Transformer::load(header, 2).unwrap();
+    let model = Transformer::load(header, Resources::of_machine()).unwrap();
     reference.leave_out_what_is_refused(&model);
     hold_all(&format!("{name}, own engine"), &model, &reference);
     let header = ModelHeader::read(folder).unwrap();
@@ -310,6 +311,7 @@ fn hold_rollouts(model: &dyn LanguageModel, reference: &Reference) {
                 steering: expected.steering.as_ref().map(ExpectedSteering::steering),
                 horizon: 24,
                 stop_at_end: true,
+                stop_at_loop: None,
                 sample: None,
             }
         })

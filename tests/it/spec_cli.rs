@@ -107,3 +107,69 @@ fn schema_prints_what_is_checked_in() {
     let written = std::fs::read_to_string(folder.path().join("a/b/study.schema.json")).unwrap();
     assert_eq!(written, checked_in);
 }
+
+#[test]
+fn plan_keeps_within_the_memory_that_it_may_use() {
+    let planned = |memory: &str| {
+        let memory = format!("--memory={memory}");
+        at_root(&[
+            "plan",
+            "--json",
+            "--no-timing",
+            &memory,
+            "specs/quickstart.yaml",
+        ])
+    };
+    let plan = |memory| -> serde_json::Value {
+        let (code, out, err) = planned(memory);
+        assert_eq!((code, err.as_str()), (0, ""));
+        serde_json::from_str(&out).unwrap()
+    };
+    let (wide, narrow) = (plan("8GiB"), plan("110MiB"));
+    let rollouts = |plan: &serde_json::Value| plan["memory"]["rollouts"].as_u64().unwrap();
+    assert!(rollouts(&narrow) < rollouts(&wide));
+    for plan in [&wide, &narrow] {
+        let memory = &plan["memory"];
+        assert!(memory["peak"].as_u64() <= memory["allowed"].as_u64());
+    }
+    assert_eq!(wide["trials"], narrow["trials"]);
+    let (code, _, err) = planned("1MiB");
+    assert_eq!(code, 3, "{err}");
+    assert!(
+        err.contains("1.0 MiB may be used") && err.contains("--memory"),
+        "{err}"
+    );
+    let (code, _, err) = planned("lots");
+    assert_eq!(code, 2, "{err}");
+    assert!(err.contains("such as 4GiB"), "{err}");
+}
+
+#[test]
+fn plan_predicts_the_time_and_exports_the_sweep() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("cells.json");
+    let fixed = "neurons=[{role: held_out, at: [{layer: 3, index: 7..9}]}, {role: calibration, at: [{layer: 2, index: 3}]}]";
+    let (code, out, err) = at_root(&[
+        "plan",
+        "--json",
+        "specs/quickstart.yaml",
+        "--set",
+        fixed,
+        "--limit=3",
+        "--cells",
+        file.to_str().unwrap(),
+    ]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    let plan: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let seconds = |which: &str| plan["seconds"][which].as_f64().unwrap();
+    assert!(0.0 < seconds("least") && seconds("least") <= seconds("most"));
+    let text = std::fs::read_to_string(&file).unwrap();
+    let cells: reachspec::stages::cells::CellsFile = serde_json::from_str(&text).unwrap();
+    // Two neurons, twenty signed doses and three prompts, and the clean rollouts.
+    assert_eq!(cells.prompts.len(), 3);
+    assert_eq!(cells.cells.len(), 2 * 20 * 3 + 3);
+    assert!(Path::new(&cells.model).is_absolute() && cells.model.ends_with("bilingual"));
+    assert_eq!(cells.cells().unwrap().len(), cells.cells.len());
+    let steered = cells.cells.iter().filter(|cell| cell.layer == Some(3));
+    assert_eq!(steered.count(), 120);
+}

@@ -34,6 +34,7 @@ fn roll(model: &ScriptedModel, g: f64, window: Option<StepWindow>) -> Rollout {
         }),
         horizon: 8,
         stop_at_end: true,
+        stop_at_loop: None,
         sample: None,
     };
     let mut done = None;
@@ -152,6 +153,7 @@ fn a_push_raises_the_flipped_word() {
             }),
             horizon: 0,
             stop_at_end: true,
+            stop_at_loop: None,
             sample: None,
         };
         let mut flipped = 0.0;
@@ -183,6 +185,7 @@ fn impossible_cells_are_refused() {
             steering: Some(steering),
             horizon: 1,
             stop_at_end: true,
+            stop_at_loop: None,
             sample: None,
         };
         model.rollouts(&[cell], &mut |_, _| Ok(())).unwrap_err();

@@ -167,8 +167,7 @@ impl<'a> Run<'a> {
             })?;
         rollout.tokens.push(token);
         rollout.ended = self.end_of_text.contains(&token);
-        self.finished[row] =
-            (rollout.ended && cell.stop_at_end) || rollout.tokens.len() == cell.horizon;
+        self.finished[row] = cell.is_over(rollout);
         Ok(())
     }
 

@@ -290,6 +290,7 @@ impl RawTrial {
             steering,
             horizon: setting.horizon,
             stop_at_end: setting.stop_at_end,
+            stop_at_loop: setting.stop_at_loop,
             sample,
         };
         let rollout = Rollout {

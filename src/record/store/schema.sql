@@ -11,7 +11,7 @@ CREATE TABLE prompts (
 
 CREATE TABLE settings (
   id   INTEGER PRIMARY KEY,
-  json TEXT NOT NULL UNIQUE                  -- model fingerprint, apply, window, horizon, stop_at_end, sample
+  json TEXT NOT NULL UNIQUE                  -- model fingerprint, apply, window, horizon, stop_at_end, stop_at_loop, sample
 );
 
 CREATE TABLE trials (

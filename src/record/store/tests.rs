@@ -458,6 +458,7 @@ fn a_trial_takes_less_than_200_bytes_besides_its_text() {
             steering: Some(steering),
             horizon: 28,
             stop_at_end: true,
+            stop_at_loop: None,
             sample: None,
         };
         let trial = Trial::new(&model(), &cell, rollout, String::new()).unwrap();

@@ -10,6 +10,7 @@ use crate::record::canonical;
 use crate::record::error::RecordError;
 use crate::record::packing::{pack_measurements, pack_tokens};
 use crate::record::trial::Trial;
+use crate::spec::coherence::RepetitionSpec;
 use crate::spec::doses::{Apply, StepWindow};
 use crate::spec::rollout::SampleSpec;
 
@@ -23,6 +24,8 @@ pub(super) struct Setting {
     pub window: Option<StepWindow>,
     pub horizon: usize,
     pub stop_at_end: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_at_loop: Option<RepetitionSpec>,
     pub sample: Option<SampleSpec>,
 }
 
@@ -121,6 +124,7 @@ fn insert_one(connection: &Connection, trial: &Trial) -> rusqlite::Result<bool> 
             window: steering.and_then(|s| s.window),
             horizon: cell.horizon,
             stop_at_end: cell.stop_at_end,
+            stop_at_loop: cell.stop_at_loop,
             sample: cell.sample.map(|(spec, _)| spec),
         }),
     )?;

@@ -240,13 +240,18 @@ fn rollout(input: &Input) -> String {
         }
     };
     format!(
-        "judged after {} tokens (verdicts at {}); {decoding}; {}",
+        "judged after {} tokens (verdicts at {}); {decoding}; {}{}",
         listed(&horizons),
         rollout.verdict_horizon,
         if rollout.stop_at_end {
             "stops at end-of-text"
         } else {
             "runs past end-of-text"
+        },
+        if rollout.stop_at_collapse {
+            "; stops when it repeats itself"
+        } else {
+            ""
         }
     )
 }

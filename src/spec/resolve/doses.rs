@@ -1,6 +1,7 @@
 //! `doses` and `rollout`: the grid and the horizons.
 
 use super::context::Context;
+use crate::spec::coherence::Detector;
 use crate::spec::doses::{Apply, DoseRange, DosesSpec};
 use crate::spec::path::SpecPath;
 use crate::study::{Doses, Rollout};
@@ -42,11 +43,21 @@ pub fn rollout(context: &mut Context<'_>) -> Option<Rollout> {
         fine = false;
     }
     let verdict_horizon = verdict_horizon(context, &spec.horizons);
+    let deciding = &context.written.spec.coherence.collapsed_if;
+    if spec.stop_at_collapse && !deciding.contains(&Detector::Repetition) {
+        context.reject(
+            &path.key("stop_at_collapse"),
+            "a rollout can only stop early where `repetition` decides collapse; it is not in `coherence.collapsed_if`",
+            "add `repetition` to `coherence.collapsed_if`, or leave `stop_at_collapse` out",
+        );
+        fine = false;
+    }
     fine.then_some(())?;
     Some(Rollout {
         horizons: spec.horizons.clone(),
         sample: spec.sample,
         stop_at_end: spec.stop_at_end,
+        stop_at_collapse: spec.stop_at_collapse,
         verdict_horizon: verdict_horizon?,
     })
 }
