@@ -413,6 +413,7 @@ def machine() -> dict:
     return {
         "processor": names[0] if names else platform.processor(),
         "cores": os.cpu_count(),
+        "load_before": round(os.getloadavg()[0], 2),  # should be near 0
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -495,7 +496,7 @@ def main() -> int:
         results += [measure(model, sweep, threads, args) for threads in args.threads]
         if args.json:
             args.json.write_text(json.dumps({"machine": facts, "results": results}, indent=1) + "\n")
-    print(", ".join(f"{name} {value}" for name, value in facts.items()), end="\n\n")
+    print(", ".join(f"{name.replace('_', ' ')} {value}" for name, value in facts.items()), end="\n\n")
     print(table(results), details(results), sep="\n\n")
     rows = [found for result in results for row in result["forms"].values() for found in row["differences"]]
     return 0 if all(found["near_tie"] for found in rows) else 1
