@@ -22,6 +22,9 @@ struct Args {
     /// Threads that make rollouts.
     #[arg(long, default_value_t = 1)]
     threads: usize,
+    /// Do not compute the likelihood of the tokens under the unsteered model.
+    #[arg(long)]
+    tokens_only: bool,
     /// Where tokens and times are written, as JSON.
     #[arg(long)]
     out: PathBuf,
@@ -56,10 +59,16 @@ fn main() -> Result<()> {
 
     let started = Instant::now();
     let mut tokens = vec![Vec::new(); cells.len()];
-    model.rollouts(&cells, &mut |cell, rollout| {
-        tokens[cell] = rollout.tokens;
-        Ok(())
-    })?;
+    match args.tokens_only {
+        true => model.generate(&cells, &mut |cell, generated| {
+            tokens[cell] = generated;
+            Ok(())
+        })?,
+        false => model.rollouts(&cells, &mut |cell, rollout| {
+            tokens[cell] = rollout.tokens;
+            Ok(())
+        })?,
+    }
     let seconds = started.elapsed().as_secs_f64();
     let made = Made {
         seconds,

@@ -1,13 +1,14 @@
 """Writes a Llama checkpoint of the 135M shape with random weights, to measure speed on: it has learnt nothing.
 
-    python benches/peers/make_llama135m.py [FOLDER]      (default: target/peers/llama135m)
+    python benches/peers/make_llama135m.py [--init spread] [FOLDER]      (default: target/peers/llama135m)
 
-The weights are drawn so that its text is worth steering. With the usual standard deviation of 0.02 everywhere, the tied readout
-says the current token again for ever. Here every projection has 1/sqrt(inputs), so that each sublayer writes about as much as any
-other whatever its width, and the embeddings are small beside that: what a position predicts is then a function of its context.
-Queries and keys are larger by QUERY_KEY_GAIN: attention then chooses between positions rather than averaging them all; with a gain
-of 1 rollouts soon repeat themselves. As chosen, clean rollouts of 32 tokens hold about 30 different ones; a dose of 0.05 budgets
-already changes later tokens, as no token is much likelier than the next, and at 3 budgets the text repeats 3 to 16 tokens.
+`--init transformers`, the default, draws every weight with a standard deviation of 0.02, as transformers does. The tied readout then says
+the current token again for ever, until a dose changes it: about half of all histories of the benchmark's sweep are distinct.
+
+`--init spread` draws weights whose text never agrees with another: every projection has 1/sqrt(inputs), the embeddings are small beside
+that, and queries and keys are larger by QUERY_KEY_GAIN, so that attention chooses between positions. Clean rollouts of 32 tokens hold
+about 30 different ones, and a dose of 0.05 budgets already changes later tokens, as no token is much likelier than the next. No trained
+model is like that; it is the worst case for an engine that computes what texts share once.
 """
 
 import argparse
@@ -62,14 +63,16 @@ TOKENIZER = {
 TOKENIZER_CONFIG = {"clean_up_tokenization_spaces": False, "model_max_length": 2048, "tokenizer_class": "PreTrainedTokenizerFast"}
 
 
-def weights() -> dict[str, torch.Tensor]:
+def weights(init: str) -> dict[str, torch.Tensor]:
     torch.manual_seed(SEED)
+    embedding_std = {"transformers": 0.02, "spread": EMBEDDING_STD}[init]
 
     def projection(outputs: int, inputs: int, gain: float = 1.0) -> torch.Tensor:
-        return (torch.randn(outputs, inputs) * (gain / inputs**0.5)).bfloat16()
+        std = {"transformers": 0.02, "spread": gain / inputs**0.5}[init]
+        return (torch.randn(outputs, inputs) * std).bfloat16()
 
     norm = lambda: torch.ones(WIDTH, dtype=torch.bfloat16)
-    made = {"model.embed_tokens.weight": (torch.randn(VOCABULARY, WIDTH) * EMBEDDING_STD).bfloat16(), "model.norm.weight": norm()}
+    made = {"model.embed_tokens.weight": (torch.randn(VOCABULARY, WIDTH) * embedding_std).bfloat16(), "model.norm.weight": norm()}
     for layer in range(LAYERS):
         made |= {
             f"model.layers.{layer}.{name}.weight": weight
@@ -91,7 +94,9 @@ def weights() -> dict[str, torch.Tensor]:
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path, default=REPOSITORY / "target/peers/llama135m")
-    folder = parser.parse_args().folder
+    parser.add_argument("--init", choices=("transformers", "spread"), default="transformers")
+    args = parser.parse_args()
+    folder = args.folder
     folder.mkdir(parents=True, exist_ok=True)
     files = {
         "config.json": CONFIG,
@@ -101,7 +106,7 @@ def main():
     }
     for name, content in files.items():
         (folder / name).write_text(json.dumps(content, indent=1) + "\n")
-    save_file(weights(), folder / "model.safetensors", metadata={"format": "pt"})
+    save_file(weights(args.init), folder / "model.safetensors", metadata={"format": "pt"})
 
 
 if __name__ == "__main__":

@@ -28,7 +28,8 @@ from transformers.cache_utils import Cache
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RUN_CELLS = REPOSITORY / "target/release/examples/run_cells"
-FORMS = ("reachspec", "batched", "loop")
+FORMS = ("reachspec", "tokens only", "batched", "loop")
+OURS = FORMS[:2]
 ATTENTIONS = ("sdpa", "eager")
 CACHES = ("dynamic", "static")
 BATCHES = (32, 64, 128, 256, 512)
@@ -263,11 +264,11 @@ def new_cache(model, kind: str, capacity: int) -> Cache:
 # --- reachspec --------------------------------------------------------------------------------------------------------------
 
 
-def reachspec(program: Path, sweep: Sweep, threads: int) -> tuple[float, Rollouts]:
+def reachspec(program: Path, sweep: Sweep, threads: int, more: list[str]) -> tuple[float, Rollouts]:
     """Seconds of the rollouts without loading, as the program says, and all rollouts."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out.json"
-        command = [program.resolve(), "--cells", sweep.file, "--threads", str(threads), "--out", out]
+        command = [program.resolve(), "--cells", sweep.file, "--threads", str(threads), "--out", out, *more]
         subprocess.run(command, check=True, stdout=sys.stderr)
         said = json.loads(out.read_text())
     assert len(said["tokens"]) == len(sweep.cells), "reachspec did not answer every cell"
@@ -321,6 +322,7 @@ def measure(model, sweep: Sweep, threads: int, args) -> dict:
     torch.set_num_threads(threads)
     numbers = {
         "reachspec": sweep.some_cells(0),
+        "tokens only": sweep.some_cells(0),
         "batched": sweep.some_prompts(args.batched_cells),
         "loop": sweep.some_cells(args.loop_cells),
     }
@@ -332,7 +334,9 @@ def measure(model, sweep: Sweep, threads: int, args) -> dict:
     def run(form: str) -> tuple[float, Rollouts]:
         match form:
             case "reachspec":
-                return reachspec(args.reachspec, sweep, threads)
+                return reachspec(args.reachspec, sweep, threads, [])
+            case "tokens only":
+                return reachspec(args.reachspec, sweep, threads, ["--tokens-only"])
             case "batched":
                 return timed(lambda: batched(model, sweep, numbers[form], setting))
             case "loop":
@@ -359,7 +363,7 @@ def measure(model, sweep: Sweep, threads: int, args) -> dict:
                 "tokens": sum(map(len, rollouts[form].values())),
                 "tokens_per_second": medians[form],
                 "rounds": rounds[form],
-                "reachspec_is_faster_by": medians["reachspec"] / medians[form] if "reachspec" in medians else None,
+                "faster_by": {ours: medians[ours] / medians[form] for ours in OURS if ours in medians and form not in OURS},
                 "differences": differences(model, sweep, rollouts[reference], rollouts[form]),
             }
             for form in args.forms
@@ -423,17 +427,16 @@ def machine() -> dict:
 
 def table(results: list[dict]) -> str:
     lines = [
-        "| case | threads | form | batch | cells | tokens/s | reachspec is | rows that differ |",
-        "|---|---:|---|---:|---:|---:|---:|---|",
+        "| case | threads | form | batch | cells | tokens/s | reachspec is | tokens only | rows that differ |",
+        "|---|---:|---|---:|---:|---:|---:|---:|---|",
     ]
     for result in results:
         for form, row in result["forms"].items():
             batch = result["setting"]["batch"] if form == "batched" else 1 if form == "loop" else "—"
-            faster = row["reachspec_is_faster_by"]
-            ratio = "—" if faster is None or form == "reachspec" else f"{faster:.2f} × as fast"
+            ratios = [f"{row['faster_by'][ours]:.2f} ×" if ours in row["faster_by"] else "—" for ours in OURS]
             lines.append(
                 f"| {result['case']} | {result['threads']} | {form} | {batch} | {row['cells']} | {row['tokens_per_second']:.0f} "
-                f"| {ratio} | {'—' if form == result['compared_with'] else in_words(row)} |"
+                f"| {ratios[0]} | {ratios[1]} | {'—' if form == result['compared_with'] else in_words(row)} |"
             )
     return "\n".join(lines)
 
@@ -481,7 +484,7 @@ def arguments():
     parser.add_argument("--reachspec", type=Path, default=RUN_CELLS, help="the program that runs a cells file")
     parser.add_argument("--json", type=Path, help="write the raw numbers to this file")
     args = parser.parse_args()
-    if "reachspec" in args.forms and not args.reachspec.exists():
+    if set(OURS) & set(args.forms) and not args.reachspec.exists():
         parser.error(f"{args.reachspec} is not there: cargo build --release --example run_cells")
     return args
 

@@ -67,10 +67,23 @@ pub struct Decoder {
 /// The token rows of one forward pass.
 #[derive(Default)]
 pub struct Batch {
-    /// Rows that go through every block unsteered. Those of one sequence stand in the order of their positions.
+    /// Unsteered rows, sorted by how far they go. Those of one sequence go equally far, and stand in the order of their positions.
     pub rows: Vec<Row>,
+    /// Blocks that each of them goes through.
+    pub depths: Vec<usize>,
     /// Steered rows, sorted by the layer of their neuron.
     pub branches: Vec<Branch>,
+}
+
+impl Batch {
+    /// Unsteered rows that go through every block.
+    pub fn unsteered(rows: Vec<Row>, sizes: &Sizes) -> Self {
+        Self {
+            depths: vec![sizes.layers; rows.len()],
+            rows,
+            branches: Vec::new(),
+        }
+    }
 }
 
 /// A steered row. Up to the feed-forward of the steered layer it is the same as an unsteered row of the same tokens, and is not computed
@@ -89,26 +102,37 @@ pub struct Branch {
 
 /// What a forward pass leaves, beside keys and values.
 pub struct Passed {
-    /// After the final norm, for [`Vocabulary::logits`]: the rows, then the branches, `[(rows + branches) × d_model]`.
+    /// After the final norm, for [`Vocabulary::logits`]: the rows that went through every block, then the branches, each `[d_model]`.
     pub hidden: Vec<f32>,
+    /// Rows that did not go through every block.
+    pub left: usize,
     /// `cosθ` between block output and write direction in the steered layer, by branch that has a dose.
     pub cosines: Vec<Option<f32>>,
 }
 
+/// The rows in one block.
+struct Active<'a> {
+    /// Those that go through it.
+    rows: &'a [Row],
+    /// Those that join them at its end.
+    joining: &'a [Branch],
+    /// Unsteered rows that went no further than an earlier block.
+    left: usize,
+}
+
 impl Block {
-    /// Takes `x: [rows × d_model]`, the residual stream, through the block. `branches` join it at its end.
+    /// Takes `x: [rows × d_model]`, the residual stream, through the block.
     fn apply(
         &self,
         x: &mut Vec<f32>,
         layer: usize,
-        rows: &[Row],
-        branches: &[Branch],
+        active: &Active<'_>,
         sequences: &mut [&mut Sequence],
         observer: &mut dyn Observer,
         scratch: &mut Scratch,
     ) {
         read(&self.attention_norm, x, &mut scratch.read);
-        self.attention.apply(layer, rows, sequences, scratch);
+        (self.attention).apply(layer, active.rows, sequences, scratch);
         match self.residual {
             Residual::Serial => {
                 write(&self.after_attention, scratch, x);
@@ -120,17 +144,17 @@ impl Block {
             }
         }
         self.feed_forward.apply(layer, observer, scratch);
-        for branch in branches {
-            self.part(branch, x, &mut scratch.written);
+        for branch in active.joining {
+            self.part(branch, branch.from - active.left, x, &mut scratch.written);
         }
         write(&self.after_feed_forward, scratch, x);
     }
 
     /// A dose on the input of the down projection is so many write directions in its output.
-    fn part(&self, branch: &Branch, x: &mut Vec<f32>, fed: &mut Vec<f32>) {
+    fn part(&self, branch: &Branch, from: usize, x: &mut Vec<f32>, fed: &mut Vec<f32>) {
         let down = &self.feed_forward.down.weight;
         let d = down.outputs();
-        let from = branch.from * d..(branch.from + 1) * d;
+        let from = from * d..(from + 1) * d;
         x.extend_from_within(from.clone());
         fed.extend_from_within(from);
         if let Some(Dose(dose)) = branch.dose {
@@ -174,30 +198,46 @@ impl Decoder {
         observer: &mut dyn Observer,
         scratch: &mut Scratch,
     ) -> Passed {
-        let Batch { rows, branches } = batch;
+        let Batch {
+            rows,
+            depths,
+            branches,
+        } = batch;
+        let d = self.sizes.d_model;
         let all: Vec<Row> = (rows.iter().copied())
             .chain(branches.iter().map(|branch| branch.row))
             .collect();
         let mut x = self.vocabulary.embed(rows);
+        let mut left = 0;
         let mut cosines = Vec::with_capacity(branches.len());
         for (layer, block) in self.blocks.iter().enumerate() {
+            let gone = depths.partition_point(|depth| *depth <= layer);
+            x.drain(..(gone - left) * d);
+            left = gone;
             let joined = cosines.len();
             let joining = branches[joined..].partition_point(|b| b.neuron.layer <= layer);
-            let (active, joining) = (
-                &all[..rows.len() + joined],
-                &branches[joined..joined + joining],
-            );
-            block.apply(&mut x, layer, active, joining, sequences, observer, scratch);
+            let active = Active {
+                rows: &all[left..rows.len() + joined],
+                joining: &branches[joined..joined + joining],
+                left,
+            };
+            block.apply(&mut x, layer, &active, sequences, observer, scratch);
             observer.block_output(layer, &x);
-            let outputs = x[active.len() * self.sizes.d_model..].chunks_exact(self.sizes.d_model);
-            cosines.extend((joining.iter().zip(outputs)).map(|(branch, output)| {
-                let direction = || self.write_direction(branch.neuron);
-                (branch.dose).map(|_| kernels::cosine(output, &direction()))
-            }));
+            let outputs = x[active.rows.len() * d..].chunks_exact(d);
+            cosines.extend(
+                (active.joining.iter().zip(outputs)).map(|(branch, output)| {
+                    let direction = || self.write_direction(branch.neuron);
+                    (branch.dose).map(|_| kernels::cosine(output, &direction()))
+                }),
+            );
         }
         let mut hidden = Vec::new();
         self.norm.apply(&x, &mut hidden);
-        Passed { hidden, cosines }
+        Passed {
+            hidden,
+            left,
+            cosines,
+        }
     }
 
     /// A neuron's write direction, `[d_model]`: its column of the down projection.

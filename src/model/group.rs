@@ -12,7 +12,7 @@ use super::decoder::{Batch, Branch};
 use super::kernels::LogSumExp;
 use super::kv_cache::{KvCache, Sequence};
 use super::parts::Row;
-use super::work::{Outcome, Work};
+use super::work::{Outcome, Task, Work};
 use super::{Cell, ModelError, Rollout};
 use crate::units::TokenId;
 
@@ -53,8 +53,7 @@ pub struct LastRows {
 impl<'a> Group<'a> {
     /// The groups of cells that start now.
     pub fn start(work: &Work<'a>, cells: Vec<(usize, &'a Cell<'a>)>) -> Vec<Self> {
-        let mut by_prompt: BTreeMap<(&'a [TokenId], usize), Vec<(usize, &'a Cell<'a>)>> =
-            BTreeMap::new();
+        let mut by_prompt: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for (number, cell) in cells {
             let key = (cell.prompt, cell.shared_len());
             by_prompt.entry(key).or_default().push((number, cell));
@@ -97,12 +96,25 @@ impl<'a> Group<'a> {
         }
     }
 
+    /// Blocks that its unsteered tokens go through: all where their logits are wanted, else no more than feed the steered layers.
+    pub fn depth(&self, work: &Work<'_>) -> usize {
+        let steered = (self.members.iter()).map(|member| member.cell.steered());
+        let below: Option<Vec<usize>> = steered.map(|s| Some(s?.neuron.layer + 1)).collect();
+        match (work.task, below) {
+            (Task::Tokens | Task::FirstLogits, Some(layers)) => layers.into_iter().max(),
+            _ => None,
+        }
+        .unwrap_or(work.decoder.sizes.layers)
+    }
+
     /// Adds the pending tokens to a batch, and the sequences to those that it works on.
     pub fn add_to<'b>(
         &'b mut self,
+        work: &Work<'_>,
         batch: &mut Batch,
         sequences: &mut Vec<&'b mut Sequence>,
     ) -> LastRows {
+        let depth = self.depth(work);
         let first = batch.rows.len();
         let row = |sequence: usize, i: usize| Row {
             token: self.pending[i],
@@ -111,6 +123,7 @@ impl<'a> Group<'a> {
         };
         let pending = 0..self.pending.len();
         (batch.rows).extend(pending.clone().map(|i| row(sequences.len(), i)));
+        (batch.depths).extend(pending.clone().map(|_| depth));
         sequences.push(&mut self.sequence);
         let mut branches = Vec::with_capacity(self.members.len());
         for member in &mut self.members {
@@ -203,10 +216,14 @@ impl Member<'_> {
         Ok(token)
     }
 
-    /// Keeps the likelihood of the chosen token: its logit without steering, among all of them. Ends the rollout where it should end.
-    pub fn score(&mut self, unsteered: LogSumExp, logit: f32, end_of_text: &[TokenId]) {
+    /// Keeps the likelihood of the chosen token: its logit without steering, among all of them.
+    pub fn score(&mut self, unsteered: LogSumExp, logit: f32) {
+        (self.rollout.nll).push(unsteered.negative_log_likelihood(logit));
+    }
+
+    /// Ends the rollout where it should end.
+    pub fn end(&mut self, end_of_text: &[TokenId]) {
         let rollout = &mut self.rollout;
-        rollout.nll.push(unsteered.negative_log_likelihood(logit));
         rollout.ended = (rollout.tokens.last()).is_some_and(|token| end_of_text.contains(token));
         if self.cell.is_over(rollout) {
             self.finished = Some(Outcome::Rollout(std::mem::take(rollout)));

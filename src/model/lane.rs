@@ -4,7 +4,7 @@ use std::sync::mpsc::Sender;
 
 use super::ModelError;
 use super::decoder::{Batch, Passed};
-use super::group::{Group, LastRows};
+use super::group::{Group, LastRows, Member};
 use super::kernels::LogSumExp;
 use super::kv_cache::Sequence;
 use super::parts::Scratch;
@@ -117,8 +117,9 @@ impl<'a> Lane<'a> {
     fn step(&mut self) -> Result<Vec<(usize, Outcome)>, ModelError> {
         let mut sequences: Vec<&mut Sequence> = Vec::new();
         let mut step = Step::default();
+        (self.groups).sort_by_key(|group| group.depth(self.work));
         for group in &mut self.groups {
-            let last = group.add_to(&mut step.batch, &mut sequences);
+            let last = group.add_to(self.work, &mut step.batch, &mut sequences);
             step.last.push(last);
         }
         step.sort();
@@ -130,8 +131,9 @@ impl<'a> Lane<'a> {
         );
         self.measure(&step, &passed)?;
         match self.work.task {
-            Task::Rollout => self.choose(&step, &passed.hidden)?,
-            Task::FirstLogits => self.read_logits(&step, &passed.hidden),
+            Task::Rollout => self.choose_and_score(&step, &passed)?,
+            Task::Tokens => self.choose(&step, &passed)?,
+            Task::FirstLogits => self.read_logits(&step, &passed),
         }
         let mut done = Vec::new();
         self.groups = (self.groups.drain(..))
@@ -157,60 +159,82 @@ impl<'a> Lane<'a> {
     }
 
     /// Chooses every rollout's next token, and finds how likely it is without steering.
-    fn choose(&mut self, step: &Step, hidden: &[f32]) -> Result<(), ModelError> {
+    fn choose_and_score(&mut self, step: &Step, passed: &Passed) -> Result<(), ModelError> {
         let Work {
             decoder,
             end_of_text,
             ..
         } = self.work;
-        let d = decoder.sizes.d_model;
-        let row = |row: usize| &hidden[row * d..][..d];
         let mut unsteered = Vec::with_capacity(self.groups.len());
         let rows: Vec<usize> = step.last.iter().map(|last| last.unsteered).collect();
-        self.for_logits(hidden, &rows, |groups, group, logits| {
+        self.for_logits(passed, &rows, |groups, group, logits| {
             let sums = LogSumExp::of(logits);
             unsteered.push(sums);
-            for (member, branch) in groups[group]
-                .members
-                .iter_mut()
-                .zip(&step.last[group].branches)
-            {
+            let members = groups[group].members.iter_mut();
+            for (member, branch) in members.zip(&step.last[group].branches) {
                 if branch.is_none() {
                     let token = member.choose(logits)?;
-                    member.score(sums, logits[token as usize], end_of_text);
+                    member.score(sums, logits[token as usize]);
+                    member.end(end_of_text);
                 }
             }
             Ok(())
         })?;
         let steered = step.wanted(true);
         let rows: Vec<usize> = steered.iter().map(|wanted| wanted.row).collect();
-        self.for_logits(hidden, &rows, |groups, i, logits| {
+        let d = decoder.sizes.d_model;
+        self.for_logits(passed, &rows, |groups, i, logits| {
             let Wanted { group, member, .. } = steered[i];
             let member = &mut groups[group].members[member];
             let token = member.choose(logits)?;
-            let logit = (decoder.vocabulary).logit(row(step.last[group].unsteered), token);
-            member.score(unsteered[group], logit, end_of_text);
+            let row = step.last[group].unsteered - passed.left;
+            let logit = (decoder.vocabulary).logit(&passed.hidden[row * d..][..d], token);
+            member.score(unsteered[group], logit);
+            member.end(end_of_text);
+            Ok(())
+        })
+    }
+
+    /// Chooses every rollout's next token.
+    fn choose(&mut self, step: &Step, passed: &Passed) -> Result<(), ModelError> {
+        let end_of_text = self.work.end_of_text;
+        self.for_members(step, passed, |member, logits| {
+            member.choose(logits)?;
+            member.end(end_of_text);
             Ok(())
         })
     }
 
     /// Ends every cell with its logits.
-    fn read_logits(&mut self, step: &Step, hidden: &[f32]) {
-        for wanted in [step.wanted(false), step.wanted(true)] {
-            let rows: Vec<usize> = wanted.iter().map(|wanted| wanted.row).collect();
-            let read = self.for_logits(hidden, &rows, |groups, i, logits| {
-                let Wanted { group, member, .. } = wanted[i];
-                groups[group].members[member].end_with(logits);
-                Ok(())
-            });
-            read.expect("nothing is chosen here");
-        }
+    fn read_logits(&mut self, step: &Step, passed: &Passed) {
+        let read = self.for_members(step, passed, |member, logits| {
+            member.end_with(logits);
+            Ok(())
+        });
+        read.expect("nothing is chosen here");
     }
 
-    /// Calls `read` with the number and the logits of each of some rows of `hidden`.
+    /// Calls `read` with every member and its logits.
+    fn for_members(
+        &mut self,
+        step: &Step,
+        passed: &Passed,
+        mut read: impl FnMut(&mut Member<'a>, &[f32]) -> Result<(), ModelError>,
+    ) -> Result<(), ModelError> {
+        for wanted in [step.wanted(false), step.wanted(true)] {
+            let rows: Vec<usize> = wanted.iter().map(|wanted| wanted.row).collect();
+            self.for_logits(passed, &rows, |groups, i, logits| {
+                let Wanted { group, member, .. } = wanted[i];
+                read(&mut groups[group].members[member], logits)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Calls `read` with the number and the logits of each of some rows of the batch.
     fn for_logits(
         &mut self,
-        hidden: &[f32],
+        passed: &Passed,
         rows: &[usize],
         mut read: impl FnMut(&mut [Group<'a>], usize, &[f32]) -> Result<(), ModelError>,
     ) -> Result<(), ModelError> {
@@ -218,7 +242,7 @@ impl<'a> Lane<'a> {
         let (d, vocab) = (decoder.sizes.d_model, decoder.sizes.vocab);
         for (chunk, rows) in rows.chunks(LOGIT_ROWS).enumerate() {
             let gathered: Vec<f32> = (rows.iter())
-                .flat_map(|row| &hidden[row * d..][..d])
+                .flat_map(|row| &passed.hidden[(row - passed.left) * d..][..d])
                 .copied()
                 .collect();
             decoder.vocabulary.logits(&gathered, &mut self.logits);

@@ -18,6 +18,8 @@ use crate::units::TokenId;
 pub enum Task {
     /// A whole rollout, with the likelihood of its tokens.
     Rollout,
+    /// The tokens of a rollout, and its coordinates.
+    Tokens,
     /// One forward step: the logits after the last prompt token.
     FirstLogits,
 }
@@ -132,10 +134,7 @@ fn compute_prefix(decoder: &Decoder, tokens: &[TokenId]) -> KvCache {
     let mut sequence = Sequence::whole(decoder, tokens.len());
     let mut scratch = Scratch::default();
     for rows in rows_of(tokens).chunks(BATCH_ROWS) {
-        let batch = Batch {
-            rows: rows.to_vec(),
-            branches: Vec::new(),
-        };
+        let batch = Batch::unsteered(rows.to_vec(), &decoder.sizes);
         decoder.forward(&batch, &mut [&mut sequence], &mut Unobserved, &mut scratch);
     }
     sequence.into_own()

@@ -89,6 +89,12 @@ proptest! {
         let reversed: Vec<Cell<'_>> = cells.iter().rev().cloned().collect();
         let backwards = run(&single, &reversed);
         prop_assert!(together.iter().eq(backwards.iter().rev()), "the order or the number of threads matters");
+        let mut only = vec![Vec::new(); cells.len()];
+        single.generate(&cells, &mut |i, tokens| {
+            only[i] = tokens;
+            Ok(())
+        }).unwrap();
+        prop_assert!(only.iter().eq(together.iter().map(|rollout| &rollout.tokens)), "tokens alone are others");
         for (i, cell) in cells.iter().enumerate().step_by(7) {
             let alone = run(&single, std::slice::from_ref(cell));
             prop_assert_eq!(&alone[0], &together[i], "cell {} alone", i);

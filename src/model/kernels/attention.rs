@@ -226,6 +226,10 @@ impl<S: Simd> Together<'_, S> {
     /// Products of queries with the keys of `V` vectors of positions; those beyond the span mean nothing. Returns how many positions these
     /// are.
     #[inline(always)]
+    #[expect(
+        clippy::needless_range_loop,
+        reason = "several slices run along the channels"
+    )]
     fn products<const K: usize, const Q: usize, const V: usize>(
         &mut self,
         [kv_head, head]: [usize; 2],
@@ -252,11 +256,11 @@ impl<S: Simd> Together<'_, S> {
                 }
             }
         }
-        for k in 0..K {
-            for q in 0..Q {
+        for (k, sums) in sums.iter().enumerate() {
+            for (q, sums) in sums.iter().enumerate() {
                 let first = self.number(kv_head + k, head + q) * self.stride + place;
                 let (products, _) = S::as_mut_simd_f32s(&mut self.weights[first..][..width]);
-                products.copy_from_slice(&sums[k][q]);
+                products.copy_from_slice(sums);
             }
         }
         width
@@ -297,11 +301,11 @@ impl<S: Simd> Together<'_, S> {
             }
             before += length;
         }
-        for k in 0..K {
-            for q in 0..Q {
+        for (k, sums) in sums.iter().enumerate() {
+            for (q, sums) in sums.iter().enumerate() {
                 let first = self.number(kv_head + k, head + q) * dim;
                 let out = &mut self.out[first..][channel..dim];
-                for (sum, out) in sums[k][q].iter().zip(out.chunks_mut(S::F32_LANES)) {
+                for (sum, out) in sums.iter().zip(out.chunks_mut(S::F32_LANES)) {
                     simd.partial_store_f32s(out, *sum);
                 }
             }

@@ -205,12 +205,13 @@ impl<S: Simd> Panel<'_, S> {
             self.rows::<ROWS, V>(row);
             row += ROWS;
         }
-        while row + 2 <= rows {
-            self.rows::<2, V>(row);
-            row += 2;
-        }
-        if row < rows {
-            self.rows::<1, V>(row);
+        match rows - row {
+            0 => {}
+            1 => self.rows::<1, V>(row),
+            2 => self.rows::<2, V>(row),
+            3 => self.rows::<3, V>(row),
+            4 => self.rows::<4, V>(row),
+            _ => self.rows::<5, V>(row),
         }
     }
 

@@ -63,8 +63,8 @@ impl WithSimd for Largest<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) -> Option<f32> {
-        // x − x is 0 for finite numbers, and NaN for all others, which no sum forgets.
-        let doubt: f32 = sum_of(self.0, |x| x - x);
+        // 0 · x is 0 for finite numbers, and NaN for all others, which no sum forgets.
+        let doubt: f32 = sum_of(self.0, |x| 0.0 * x);
         (doubt == 0.0 && !self.0.is_empty()).then(|| largest(self.0))
     }
 }
