@@ -18,7 +18,7 @@
 //! | [`spec`] | what was written, key by key; parsing, diagnostics, resolution |
 //! | [`study`] | what was decided |
 //! | [`hub`] | models of the Hugging Face hub: the cache, downloads |
-//! | [`model`] | the only door to a language model: weights, tokenizer, forward pass, steered rollouts |
+//! | [`model`] | the only door to a language model: weights, tokenizer, forward pass, steered rollouts; `benches/README.md` says how they are computed fast |
 //! | [`law`], [`stats`] | pure functions, cited |
 //! | [`oracles`], [`coherence`] | deterministic judges of a rollout's text and of its collapse |
 //! | [`stages`] | the stages |

@@ -131,15 +131,20 @@ impl Memory {
         // Each with steering, and without it where no other rollout has the same tokens; and a prompt of its own.
         let slot = 2 * KvCache::bytes(heads, layers, load.capacity)
             + KvCache::bytes(heads, layers, load.prefix);
-        // Steered and unsteered rows.
-        let rows = 2 * (lanes.slots + if load.prefix == 0 { MAX_ROWS } else { 0 });
+        // Steered and unsteered rows; of whole prompts where they are steered.
+        let prompts = match load.prefix {
+            0 => MAX_ROWS.max(load.capacity),
+            _ => 0,
+        };
+        let rows = 2 * (lanes.slots + prompts);
         let query = heads.query * heads.dim;
         let row = 6 * sizes.d_model + 3 * query + 3 * heads.kv_width() + 2 * sizes.d_ff;
         let numbers = rows * row + LOGIT_ROWS * (sizes.vocab + sizes.d_model);
         Self {
             program: PROGRAM,
             weights: load.weights(),
-            buffers: lanes.count * numbers * size_of::<f32>(),
+            // Before the rollouts, the largest tensor is there twice while it is laid out.
+            buffers: (lanes.count * numbers).max(sizes.vocab * sizes.d_model) * size_of::<f32>(),
             cache: lanes.count * lanes.slots * slot,
         }
     }
