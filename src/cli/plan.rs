@@ -9,7 +9,7 @@ use super::study::StudyArgs;
 use super::{Failure, say};
 use crate::model;
 use crate::spec::load::Loaded;
-use crate::stages::cells;
+use crate::stages::cells::{self, Inexpressible};
 use crate::stages::plan::{Plan, measure, plan};
 use crate::units::bytes;
 
@@ -59,7 +59,11 @@ pub fn run(args: Args) -> Result<(), Failure> {
         if let Some(file) = &args.cells {
             let folder = folder.canonicalize().unwrap_or(folder);
             let cells = cells::of_sweep(&study, &*model, &folder, &ends);
-            write(file, &cells.map_err(Failure::from_run)?)?;
+            let cells = cells.map_err(|error| match error.downcast::<Inexpressible>() {
+                Ok(inexpressible) => Failure::Rejected(inexpressible.into()),
+                Err(error) => Failure::from_run(error),
+            });
+            write(file, &cells?)?;
         }
     }
     if args.json {
@@ -119,7 +123,7 @@ fn text(plan: &Plan) -> String {
     ));
     if let Some(seconds) = plan.seconds {
         lines.push(format!(
-            "  time           {:>12}  if the texts of a prompt agree, {} if no two do",
+            "  time           {:>12}  for these rollouts if the texts of a prompt agree, {} if no two do",
             duration(seconds.least),
             duration(seconds.most)
         ));

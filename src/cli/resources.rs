@@ -8,7 +8,7 @@ pub struct ResourceArgs {
     /// Threads that make rollouts [default: all processors].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
-    /// Most memory to use, such as 4GiB or 800MiB: it limits the rollouts in flight [default: half of what is free].
+    /// Most memory to use, such as 4GiB or 800MB (units KB to TB, KiB to TiB): it limits the rollouts in flight [default: half of what is free].
     #[arg(long, value_name = "SIZE", value_parser = size)]
     memory: Option<usize>,
 }
@@ -26,7 +26,9 @@ impl ResourceArgs {
 
 /// A size in bytes: a number with a unit.
 fn size(text: &str) -> Result<usize, String> {
-    const UNITS: [(&str, f64); 7] = [
+    const UNITS: [(&str, f64); 9] = [
+        ("tib", 1099511627776.0),
+        ("tb", 1e12),
         ("kib", 1024.0),
         ("mib", 1048576.0),
         ("gib", 1073741824.0),

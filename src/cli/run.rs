@@ -10,6 +10,7 @@ use crate::model;
 use crate::pipeline::{self, Options};
 use crate::record::manifest::Written;
 use crate::report::templates;
+use crate::stages::plan::plan;
 
 /// Run a study: screen, calibrate, predict and seal, sweep, judge, report.
 ///
@@ -49,6 +50,9 @@ pub fn run(args: Args) -> Result<(), Failure> {
     templates::environment(args.templates.as_deref())?;
     let loaded = args.study.load()?;
     let resources = args.resources.get();
+    // Before the folder of an earlier run is touched.
+    plan(&loaded.study, &loaded.header.family.sizes(), resources)
+        .map_err(|e| Failure::Unusable(e.into()))?;
     let out = (args.out).unwrap_or_else(|| PathBuf::from("runs").join(&loaded.study.name));
     let options = Options {
         fresh: args.fresh,

@@ -34,6 +34,7 @@ impl Transformer {
             cells: 1,
             capacity: 1,
             prefix: 1,
+            prompt: 1,
         };
         Lanes::new(&header.family.sizes(), least, resources)?;
         let checkpoint = Checkpoint::open(&header.folder)?;
@@ -77,6 +78,10 @@ impl Transformer {
             cells: cells.len(),
             capacity: cells.iter().map(Cell::own_positions).max().unwrap_or(1),
             prefix: cells.iter().map(Cell::shared_len).max().unwrap_or(0),
+            prompt: (cells.iter())
+                .map(|cell| cell.prompt.len() - cell.shared_len())
+                .max()
+                .unwrap_or(0),
         };
         let lanes = Lanes::new(&self.decoder.sizes, load, self.resources)?;
         let end_of_text = &self.header.end_of_text;

@@ -62,6 +62,8 @@ pub struct Load {
     pub capacity: usize,
     /// Positions of the longest prefix.
     pub prefix: usize,
+    /// Prompt tokens that a rollout reads by itself, at most: 1 unless whole prompts are steered.
+    pub prompt: usize,
 }
 
 impl Load {
@@ -132,9 +134,9 @@ impl Memory {
         let slot = 2 * KvCache::bytes(heads, layers, load.capacity)
             + KvCache::bytes(heads, layers, load.prefix);
         // Steered and unsteered rows; of whole prompts where they are steered.
-        let prompts = match load.prefix {
-            0 => MAX_ROWS.max(load.capacity),
-            _ => 0,
+        let prompts = match load.prompt {
+            0 | 1 => 0,
+            several => MAX_ROWS.max(several),
         };
         let rows = 2 * (lanes.slots + prompts);
         let query = heads.query * heads.dim;
@@ -179,6 +181,7 @@ mod tests {
             cells,
             capacity,
             prefix: 16,
+            prompt: 1,
         };
         let resources = Resources {
             threads: 2,
@@ -191,14 +194,14 @@ mod tests {
     fn less_memory_means_fewer_rollouts_at_a_time() {
         let all = lanes(10_000, 32, 64).unwrap();
         assert_eq!((all.count, all.slots), (2, BATCH_ROWS));
-        let some = lanes(10_000, 32, 32).unwrap();
+        let some = lanes(10_000, 32, 34).unwrap();
         assert_eq!(some.count, 2);
         assert!((FEWEST_SLOTS..BATCH_ROWS).contains(&some.slots), "{some:?}");
-        let one = lanes(10_000, 1024, 31).unwrap();
+        let one = lanes(10_000, 1024, 33).unwrap();
         assert_eq!(one.count, 1, "{one:?}");
         let error = lanes(10_000, 32, 29).unwrap_err().to_string();
         assert!(
-            error.contains("30.") && error.contains("--memory"),
+            error.contains("32.0 GiB") && error.contains("--memory"),
             "{error}"
         );
     }

@@ -19,7 +19,8 @@ pub struct RolloutSpec {
     #[serde(default = "yes")]
     pub stop_at_end: bool,
     /// Whether a steered rollout stops as soon as the collapse detector `repetition` fires. A loop stays in every longer excerpt, so at
-    /// the later horizons it counts as collapsed as well; what it would still have said is not judged. Saves time where much collapses.
+    /// the later horizons it counts as collapsed as well, and verdicts stay the same. What it would still have said is not judged, and is
+    /// not in the measured cosθ nor in what the other detectors count. Saves time where much collapses.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stop_at_collapse: bool,
 }

@@ -65,8 +65,13 @@ pub fn of_sweep(
     let plan = TrialPlan::sweep(study, &screening.groups, &neurons);
     let cells = plan.iter().map(|(_, cell)| cell);
     let folder = folder.display().to_string();
-    CellsFile::new(folder, end_of_text.to_vec(), cells).map_err(anyhow::Error::msg)
+    Ok(CellsFile::new(folder, end_of_text.to_vec(), cells)?)
 }
+
+/// Rollouts that the format does not have.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Inexpressible(&'static str);
 
 impl CellsFile {
     /// Writes cells down.
@@ -77,7 +82,7 @@ impl CellsFile {
         model: String,
         end_of_text: Vec<TokenId>,
         cells: impl Iterator<Item = &'a Cell<'a>>,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, Inexpressible> {
         let mut file = Self {
             format: FORMAT,
             model,
@@ -89,18 +94,22 @@ impl CellsFile {
         let mut numbers: HashMap<&[TokenId], usize> = HashMap::new();
         for cell in cells {
             if cell.sample.is_some() {
-                return Err("cells are greedy rollouts; this study samples".into());
+                return Err(Inexpressible(
+                    "`--cells` writes greedy rollouts, and this study samples; leave `rollout.sample` out for it",
+                ));
             }
             if cell.stop_at_loop.is_some() {
-                return Err(
-                    "cells run to their horizon; this study has `rollout.stop_at_collapse`".into(),
-                );
+                return Err(Inexpressible(
+                    "`--cells` writes rollouts that run to their horizon; leave `rollout.stop_at_collapse` out for it",
+                ));
             }
             if cell
                 .steering
                 .is_some_and(|steering| steering.window.is_some())
             {
-                return Err("cells steer every step; this study has `doses.window`".into());
+                return Err(Inexpressible(
+                    "`--cells` writes rollouts that steer every step; leave `doses.window` out for it",
+                ));
             }
             let prompt = *numbers.entry(cell.prompt).or_insert_with(|| {
                 file.prompts.push(cell.prompt.to_vec());

@@ -220,21 +220,21 @@ fn memory(
     resources: Resources,
     trials: usize,
 ) -> Result<PlannedMemory, ModelError> {
-    let sets = (study.behaviors.iter()).map(|behavior| study.prompts_of(behavior));
-    let prompts = sets.chain([study.calibration_prompts()]).flatten();
+    let prompts = study.prompts.values().flatten();
     let longest = prompts.map(|prompt| prompt.tokens.len()).max().unwrap_or(1);
     let (parts, rollouts) = match (study.model.dtype, study.model.device) {
         (Dtype::F32, Device::Cpu) => {
-            // As cells count them.
-            let prefix = match study.doses.apply {
-                Apply::Generation => longest - 1,
-                Apply::All => 0,
+            // As cells count them. Clean rollouts share all but the last token of their prompt in any case.
+            let prompt = match study.doses.apply {
+                Apply::Generation => 1,
+                Apply::All => longest,
             };
             let load = Load {
                 parameters: study.model.shape.parameters,
                 cells: trials,
-                capacity: longest - prefix + study.rollout.longest().0 - 1,
-                prefix,
+                capacity: prompt + study.rollout.longest().0 - 1,
+                prefix: longest - 1,
+                prompt,
             };
             let lanes = Lanes::new(sizes, load, resources)?;
             (Memory::of(sizes, load, lanes), lanes.count * lanes.slots)

@@ -172,4 +172,46 @@ fn plan_predicts_the_time_and_exports_the_sweep() {
     assert_eq!(cells.cells().unwrap().len(), cells.cells.len());
     let steered = cells.cells.iter().filter(|cell| cell.layer == Some(3));
     assert_eq!(steered.count(), 120);
+    let (code, _, err) = at_root(&[
+        "plan",
+        "specs/quickstart.yaml",
+        "--no-timing",
+        "--set=rollout.stop_at_collapse=true",
+        "--limit=1",
+        "--cells",
+        file.to_str().unwrap(),
+    ]);
+    assert_eq!(code, 2, "{err}");
+    assert!(
+        err.contains("leave `rollout.stop_at_collapse` out"),
+        "{err}"
+    );
+}
+
+#[test]
+fn too_little_memory_leaves_an_earlier_run_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let run = |memory: &str| {
+        let fixed = "neurons=[{role: held_out, at: [{layer: 3, index: 7}]}, {role: calibration, at: [{layer: 2, index: 3}]}]";
+        let memory = format!("--memory={memory}");
+        at_root(&[
+            "run",
+            "specs/quickstart.yaml",
+            "--set",
+            fixed,
+            "--limit=1",
+            &memory,
+            "--out",
+            out.to_str().unwrap(),
+        ])
+    };
+    let (code, _, err) = run("1GiB");
+    assert_eq!(code, 0, "{err}");
+    let manifest = || std::fs::read(out.join("manifest.json")).unwrap();
+    let before = manifest();
+    let (code, _, err) = run("50MiB");
+    assert_eq!(code, 3, "{err}");
+    assert!(err.contains("50.0 MiB may be used"), "{err}");
+    assert_eq!(manifest(), before);
 }

@@ -249,7 +249,7 @@ fn rollout(input: &Input) -> String {
             "runs past end-of-text"
         },
         if rollout.stop_at_collapse {
-            "; stops when it repeats itself"
+            "; a steered rollout stops when it repeats itself, and is measured up to there"
         } else {
             ""
         }
