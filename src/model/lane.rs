@@ -1,4 +1,4 @@
-//! One thread's share of the rollouts: a batch that stays full. When enough rollouts have ended, others that wait begin.
+//! One thread's share of the rollouts: a batch that stays nearly full. When enough rollouts have ended, others that wait begin.
 
 use std::sync::mpsc::Sender;
 

@@ -178,8 +178,7 @@ impl Cell<'_> {
             || self.stop_at_loop.as_ref().is_some_and(loops)
     }
 
-    /// The neuron and its dose, unless there is nothing to add. Adding 0 would turn an activation of −0 into +0; leaving it out keeps
-    /// dose 0 equal, bit for bit.
+    /// The neuron and its dose, unless there is nothing to add at any step (see [`super::choice::is_steered`]).
     pub(super) fn steered(&self) -> Option<Steering> {
         self.steering.filter(|steering| steering.dose.0 != 0.0)
     }

@@ -2,7 +2,7 @@
 //!
 //! Every kernel computes each row from that row alone, in an order that does not depend on the number of rows, on their places or
 //! on threads, so that a token's numbers are the same bits in whatever batch they are computed. Vector width does not matter
-//! either: sums run over a fixed number of lanes, and nothing is contracted into fused operations behind our back.
+//! either: sums run in order, or over a fixed number of lanes, and multiplications are fused with additions only where that is written.
 
 mod attention;
 mod nonlinear;
