@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::Shape;
 use crate::oracles::Oracle;
-use crate::spec::ceiling::{CalibrationPositions, Coordinate, Predictor, ReasonsSpec, Statistic};
+use crate::spec::ceiling::{
+    CalibrationPositions, Coordinate, Estimate, Predictor, ReasonsSpec, Statistic, TriggerPredictor,
+};
 use crate::spec::coherence::{Detector, DistinctSpec, LikelihoodSpec, RepetitionSpec};
 use crate::spec::doses::{Apply, DoseUnit, StepWindow};
 use crate::spec::model::{Device, Dtype};
@@ -46,6 +48,8 @@ pub struct Study {
     pub calibration: Calibration,
     /// How the collapse ceiling is predicted.
     pub ceiling: Ceiling,
+    /// How the trigger is predicted.
+    pub trigger: Trigger,
     /// When a rollout counts as collapsed.
     pub coherence: Coherence,
     /// Shares at which a dose counts as flipped or collapsed.
@@ -139,6 +143,9 @@ pub struct Contrast {
     pub original: Vec<Vec<TokenId>>,
     /// Perturbed prompts, with the prefill, in the same order.
     pub perturbed: Vec<Vec<TokenId>>,
+    /// The prefill: what stands behind a prompt where the answer is decided.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prefill: Vec<TokenId>,
 }
 
 /// A group of neurons in one role.
@@ -192,13 +199,16 @@ impl Selection {
     }
 }
 
-/// The dose grid.
+/// The doses.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Doses {
     /// Unit of the magnitudes.
     pub unit: DoseUnit,
     /// Increasing, above 0.
     pub magnitudes: Vec<f64>,
+    /// Further doses between them until trigger and ceiling are enclosed this closely, in budgets; none when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tolerance: Option<f64>,
     /// Branches, positive first, without repeats.
     pub signs: Vec<Sign>,
     /// Steered positions.
@@ -224,6 +234,13 @@ pub struct Rollout {
 }
 
 impl Rollout {
+    /// Where the verdict horizon stands among the horizons.
+    pub fn verdict_place(&self) -> usize {
+        (self.horizons.iter())
+            .position(|&horizon| horizon == self.verdict_horizon)
+            .expect("the verdict horizon is one of the horizons")
+    }
+
     /// The longest horizon: the length of every rollout.
     pub fn longest(&self) -> Horizon {
         *self
@@ -263,6 +280,17 @@ pub struct Ceiling {
     pub kappa: Option<f64>,
     /// Relative depths between which a layer is bulk, both included.
     pub bulk: (f64, f64),
+    /// Level of the prediction intervals.
+    pub interval: f64,
+}
+
+/// How the trigger is predicted.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Trigger {
+    /// The predictors to score, without repeats.
+    pub predictors: Vec<TriggerPredictor>,
+    /// The one behind the sealed forecast; one of `predictors`.
+    pub headline: TriggerPredictor,
 }
 
 /// When a rollout counts as collapsed.
@@ -289,6 +317,10 @@ pub struct Thresholds {
     pub collapse_share: f64,
     /// Coordinate of triggers and ceilings.
     pub coordinate: Coordinate,
+    /// How thresholds are read off the shares.
+    pub estimate: Estimate,
+    /// Bootstrap resamples of the prompts.
+    pub resamples: usize,
     /// Level of the confidence intervals.
     pub confidence: f64,
 }

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 /// A vocabulary index of the model under study.
 pub type TokenId = u32;
 
-/// One feed-forward neuron: one channel of the input of a layer's down projection.
+/// One feed-forward neuron: one channel of the input of a layer's down projection. Indices from [`NeuronId::FIRST_DIRECTION`] on are
+/// no neurons but seeded random directions, written to the residual stream at the same place, for controls.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
@@ -19,9 +20,30 @@ pub struct NeuronId {
     pub index: usize,
 }
 
+impl NeuronId {
+    /// The index of the first random direction: no layer has that many neurons.
+    pub const FIRST_DIRECTION: usize = 1 << 24;
+
+    /// A random direction of a layer, as a place to write to.
+    pub fn random_direction(layer: usize, number: usize) -> Self {
+        Self {
+            layer,
+            index: Self::FIRST_DIRECTION + number,
+        }
+    }
+
+    /// The number of a random direction; none for a neuron.
+    pub fn direction(self) -> Option<usize> {
+        self.index.checked_sub(Self::FIRST_DIRECTION)
+    }
+}
+
 impl fmt::Display for NeuronId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "L{}.{}", self.layer, self.index)
+        match self.direction() {
+            None => write!(f, "L{}.{}", self.layer, self.index),
+            Some(number) => write!(f, "L{}.random{number}", self.layer),
+        }
     }
 }
 

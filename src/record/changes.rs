@@ -17,11 +17,12 @@ pub enum Continuation {
 }
 
 /// Keys that may differ freely: what they change is derived again from the recorded trials, or asks for further ones.
-const FREE: [&str; 10] = [
+const FREE: [&str; 11] = [
     "title",
     "description",
     "doses.magnitudes",
     "doses.signs",
+    "doses.tolerance",
     "rollout.horizons",
     "rollout.verdict_horizon",
     "coherence",

@@ -10,7 +10,9 @@ use super::seal;
 use super::store::TrialStore;
 use super::trial::{Trial, tests::trial};
 use crate::model::Shape;
-use crate::spec::ceiling::{CalibrationPositions, Coordinate, Predictor, ReasonsSpec, Statistic};
+use crate::spec::ceiling::{
+    CalibrationPositions, Coordinate, Estimate, Predictor, ReasonsSpec, Statistic, TriggerPredictor,
+};
 use crate::spec::coherence::{Detector, DistinctSpec, LikelihoodSpec, RepetitionSpec};
 use crate::spec::doses::{Apply, DoseUnit};
 use crate::spec::model::{Device, Dtype};
@@ -21,13 +23,14 @@ use crate::stages::judge::{Judgements, RolloutJudgement};
 use crate::stages::predict::{
     CeilingEstimate, FittedPredictor, Forecast, PredictedCeiling, Predictions,
 };
+use crate::stages::scoreboard::Scoreboard;
 use crate::stages::screen::Group;
 use crate::stages::verdict::{
-    BranchVerdict, HorizonThreshold, NeuronVerdict, Reason, Scoreboard, Threshold, Verdicts, Window,
+    BranchVerdict, HorizonThreshold, NeuronVerdict, Reason, Threshold, Verdicts, Window,
 };
 use crate::study::{
     Behavior, Calibration, Ceiling, Coherence, Doses, ModelIdentity, NeuronGroup, Prompt, Rollout,
-    Selection, Study, Thresholds,
+    Selection, Study, Thresholds, Trigger,
 };
 use crate::units::{Horizon, NeuronId, Sign};
 
@@ -99,6 +102,7 @@ pub fn study() -> Study {
         doses: Doses {
             unit: DoseUnit::Budget,
             magnitudes: vec![0.3, 0.6],
+            tolerance: None,
             signs: vec![Sign::Positive],
             apply: Apply::Generation,
             window: None,
@@ -124,6 +128,11 @@ pub fn study() -> Study {
             constant: 1.46,
             kappa: None,
             bulk: (0.15, 0.85),
+            interval: 0.9,
+        },
+        trigger: Trigger {
+            predictors: vec![TriggerPredictor::Expected],
+            headline: TriggerPredictor::Expected,
         },
         coherence: Coherence {
             collapsed_if: vec![Detector::Likelihood],
@@ -136,7 +145,9 @@ pub fn study() -> Study {
             flip_share: 0.5,
             collapse_share: 0.5,
             coordinate: Coordinate::Law,
+            estimate: Estimate::Isotonic,
             confidence: 0.95,
+            resamples: 400,
         },
         reasons: ReasonsSpec::default(),
         report: ReportSpec::default(),
@@ -255,13 +266,17 @@ pub fn verdicts(study: &Study, seal: &str) -> Verdicts {
                     HorizonThreshold {
                         horizon: Horizon(4),
                         trigger: reached,
+                        interval: None,
                     },
                     HorizonThreshold {
                         horizon: Horizon(8),
                         trigger: beyond,
+                        interval: None,
                     },
                 ],
                 ceiling: reached,
+                ceiling_interval: None,
+                classes: vec![],
                 window: Window::Closed {
                     reason: Reason::CollapseBeforeTrigger,
                     evidence: "collapse at 0.6, no flip".into(),
@@ -270,8 +285,10 @@ pub fn verdicts(study: &Study, seal: &str) -> Verdicts {
         }],
         scoreboard: Scoreboard {
             ceilings: vec![],
+            triggers: vec![],
             forecasts: vec![],
         },
+        attribution: vec![],
     }
 }
 

@@ -103,6 +103,7 @@ pub(super) mod tests {
             screening: Screening {
                 groups: vec![],
                 screens: vec![],
+                scores: vec![],
             },
             calibration: Calibration {
                 positions: 3,
@@ -112,11 +113,17 @@ pub(super) mod tests {
                     write_norm: 0.1,
                     budget,
                     c0: 1.0 / 3.0,
+                    normed: None,
+                    features: None,
                 }],
-                multiples: vec![],
+                pushes: vec![],
+                thresholds: vec![],
             },
             predictors: vec![],
             ceilings: vec![],
+            trigger_predictors: vec![],
+            triggers: vec![],
+            ratios: vec![],
             forecasts: vec![],
         }
     }

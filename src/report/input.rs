@@ -137,27 +137,6 @@ impl<'a> Input<'a> {
     }
 }
 
-impl Threshold {
-    /// `|g|`, in budgets: of the dose, or of the bound.
-    pub(super) fn budgets(&self) -> f64 {
-        match *self {
-            Threshold::At { budgets, .. } | Threshold::Above { budgets, .. } => budgets,
-        }
-    }
-
-    /// Coordinate along the branch: of the dose, or of the bound.
-    pub(super) fn coordinate(&self) -> f64 {
-        match *self {
-            Threshold::At { coordinate, .. } | Threshold::Above { coordinate, .. } => coordinate,
-        }
-    }
-
-    /// Whether the threshold was reached within the grid.
-    pub(super) fn reached(&self) -> bool {
-        matches!(self, Threshold::At { .. })
-    }
-}
-
 impl BranchVerdict {
     /// The trigger at a horizon.
     pub(super) fn trigger(&self, horizon: Horizon) -> Option<Threshold> {

@@ -7,6 +7,7 @@ use crate::stages::verdict::{Reason, Window};
 pub fn window_label(window: &Window) -> &'static str {
     match window {
         Window::Open => "open",
+        Window::Undecided { .. } => "undecided",
         Window::Closed { reason, .. } => match reason {
             Reason::CollapseBeforeTrigger => "collapses first",
             Reason::TooLate => "too late",

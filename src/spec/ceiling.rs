@@ -69,7 +69,8 @@ pub struct CeilingSpec {
     /// The predictors to score.
     #[schemars(length(min = 1))]
     pub predictors: Vec<Predictor>,
-    /// The predictor behind the sealed open/closed forecast; `calibrated` when it is listed, else the first listed.
+    /// The predictor behind the sealed open/closed forecast; the last of `constant`, `participation_ratio`, `calibrated`, `regression`
+    /// that is listed when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub headline: Option<Predictor>,
     /// Collapse multiple of the predictor `constant`: collapse at `t = m*·B`. Published: 1.46 for Llama-3.1-8B.
@@ -81,6 +82,9 @@ pub struct CeilingSpec {
     pub kappa: Option<f64>,
     /// Relative depth from which, and up to which, a layer counts as bulk.
     pub bulk: (f64, f64),
+    /// Level of the prediction intervals of predictors that are fitted: the share of branches that they should cover.
+    #[schemars(range(min = 0.5, max = 0.999))]
+    pub interval: f64,
 }
 
 impl Default for CeilingSpec {
@@ -95,6 +99,7 @@ impl Default for CeilingSpec {
             constant: 1.46,
             kappa: None,
             bulk: (0.15, 0.85),
+            interval: 0.9,
         }
     }
 }
@@ -111,6 +116,9 @@ pub enum Predictor {
     ParticipationRatio,
     /// Median `m*` of the calibration neurons, steered on the calibration prompts (`calibration.steer_on`).
     Calibrated,
+    /// Ours: a ridge regression, fitted on the calibration neurons, of the ceiling's coordinate on features of the neuron that need
+    /// weights and one generic forward pass only.
+    Regression,
 }
 
 impl Predictor {
@@ -120,6 +128,51 @@ impl Predictor {
             Predictor::Constant => "constant",
             Predictor::ParticipationRatio => "participation_ratio",
             Predictor::Calibrated => "calibrated",
+            Predictor::Regression => "regression",
+        }
+    }
+}
+
+/// How the trigger is predicted, before a held-out neuron is steered.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TriggerSpec {
+    /// The predictors to score.
+    #[schemars(length(min = 1))]
+    pub predictors: Vec<TriggerPredictor>,
+    /// The predictor behind the sealed open/closed forecast; `push` when it is listed, else `expected`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub headline: Option<TriggerPredictor>,
+}
+
+impl Default for TriggerSpec {
+    fn default() -> Self {
+        Self {
+            predictors: vec![TriggerPredictor::Expected],
+            headline: None,
+        }
+    }
+}
+
+/// A predictor of the trigger.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum TriggerPredictor {
+    /// The behaviour's `expected_trigger`, the same for every neuron.
+    Expected,
+    /// Ours: from steered single forward steps on the calibration prompts, in which no token is generated, fitted on the calibration
+    /// neurons. Needs `target_tokens` and `control_tokens`, and a group with `role: calibration`.
+    Push,
+}
+
+impl TriggerPredictor {
+    /// The predictor's name, as in the spec.
+    pub fn name(self) -> &'static str {
+        match self {
+            TriggerPredictor::Expected => "expected",
+            TriggerPredictor::Push => "push",
         }
     }
 }
@@ -136,9 +189,14 @@ pub struct ThresholdsSpec {
     pub collapse_share: f64,
     /// The coordinate in which triggers and ceilings are stated.
     pub coordinate: Coordinate,
+    /// How a threshold is read off the shares at the doses.
+    pub estimate: Estimate,
     /// Level of the confidence intervals.
     #[schemars(range(min = 0.5, max = 0.999))]
     pub confidence: f64,
+    /// Bootstrap resamples of the prompts behind the interval of each trigger and ceiling.
+    #[schemars(range(min = 50, max = 100000))]
+    pub resamples: usize,
 }
 
 impl Default for ThresholdsSpec {
@@ -147,9 +205,23 @@ impl Default for ThresholdsSpec {
             flip_share: 0.5,
             collapse_share: 0.5,
             coordinate: Coordinate::default(),
+            estimate: Estimate::default(),
             confidence: 0.95,
+            resamples: 400,
         }
     }
+}
+
+/// How a threshold is read off the shares at the doses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Estimate {
+    /// Interpolated between doses on a monotone (isotonic) fit, dose 0 included. For the trigger, on the doses up to the one that
+    /// flips most prompts: beyond it collapse takes flips away.
+    #[default]
+    Isotonic,
+    /// The first dose that reaches the share.
+    Grid,
 }
 
 /// The coordinate in which triggers and ceilings are stated.
@@ -178,19 +250,21 @@ pub struct VerdictSpec {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReasonsSpec {
-    /// A closed branch whose layer lies at this relative depth or deeper is called too late to propagate.
+    /// A closed branch is called too late to propagate when what survives of its write off its own axis, in the residual stream before
+    /// the final norm after one step of `calibration.push` budgets, is less than this share of the median of the branches that are open.
     #[schemars(range(min = 0.0, max = 1.0))]
-    pub late_depth: f64,
-    /// A branch is called capped by a normalisation when, at its largest dose, the measured cosθ falls short of the law's by more than this.
-    #[schemars(extend("exclusiveMinimum" = 0), range(max = 1.0))]
-    pub cap_shortfall: f64,
+    pub late_survival: f64,
+    /// A branch that reached neither threshold is called capped by a normalisation when the largest coordinate that its neuron can reach,
+    /// plus this margin, lies below the median trigger of the neurons that have one, or below the predicted ceiling.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub cap_margin: f64,
 }
 
 impl Default for ReasonsSpec {
     fn default() -> Self {
         Self {
-            late_depth: 0.85,
-            cap_shortfall: 0.1,
+            late_survival: 0.25,
+            cap_margin: 0.0,
         }
     }
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::units::Sign;
 
-/// The dose grid. Give exactly one of `grid`, `linear` and `geometric`.
+/// The doses. Give exactly one of `grid`, `linear` and `geometric`; with `search` it may be left out.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DosesSpec {
@@ -22,6 +22,14 @@ pub struct DosesSpec {
     /// Magnitudes at equal ratios.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub geometric: Option<DoseRange>,
+    /// Refine the grid where it decides something: between the doses that enclose a threshold, further doses are run until the
+    /// threshold is known to `tolerance`. Without a grid, six magnitudes from 0.2 to 3 budgets at equal ratios are the start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<Search>,
+    /// How closely a search encloses trigger and ceiling, in budgets; 0.05 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub tolerance: Option<f64>,
     /// The branches to measure.
     #[serde(default = "both_signs")]
     #[schemars(length(min = 1))]
@@ -32,6 +40,14 @@ pub struct DosesSpec {
     /// With `apply: generation`, only these generation steps; all when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<StepWindow>,
+}
+
+/// How further doses are chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Search {
+    /// Halve the interval that encloses the ceiling, then the one that encloses the trigger at the verdict horizon.
+    Bisect,
 }
 
 /// Unit of the dose magnitudes.

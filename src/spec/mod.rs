@@ -67,7 +67,7 @@ pub struct StudySpec {
     /// Groups of neurons, each in one role.
     #[schemars(length(min = 1))]
     pub neurons: Vec<neurons::NeuronGroupSpec>,
-    /// The dose grid.
+    /// The doses.
     pub doses: doses::DosesSpec,
     /// How texts are generated and judged.
     pub rollout: rollout::RolloutSpec,
@@ -77,6 +77,9 @@ pub struct StudySpec {
     /// How the collapse ceiling is predicted.
     #[serde(default)]
     pub ceiling: ceiling::CeilingSpec,
+    /// How the trigger is predicted.
+    #[serde(default)]
+    pub trigger: ceiling::TriggerSpec,
     /// When a rollout counts as collapsed.
     #[serde(default)]
     pub coherence: coherence::CoherenceSpec,

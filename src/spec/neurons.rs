@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::range::IndexRange;
 
-/// A group of neurons in one role. Give exactly one of `at`, `random` and `screen`.
+/// A group of neurons in one role. Give exactly one of `at`, `random`, `rest`, `screen` and `random_directions`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NeuronGroupSpec {
@@ -24,6 +24,13 @@ pub struct NeuronGroupSpec {
     /// The best-scoring neurons of a screen, without those named elsewhere in the spec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub screen: Option<ScreenSpec>,
+    /// Every neuron that no other group names or draws: for a census. A study may have one such group, and no screen beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rest: Option<RestSpec>,
+    /// Seeded random directions of the residual stream instead of neurons, written at the same place and in the same budgets: the
+    /// control that shows whether any push of this size would do. Only with `role: control`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub random_directions: Option<DirectionsSpec>,
     /// Names of the behaviours that the group is measured on; all when absent. Calibration neurons are steered on the calibration prompts (`calibration.steer_on`) instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1))]
@@ -69,6 +76,27 @@ pub struct RandomSpec {
     pub layers: Option<IndexRange>,
 }
 
+/// Every neuron that no other group names or draws.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RestSpec {
+    /// Layers to take; all when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layers: Option<IndexRange>,
+}
+
+/// Seeded random directions of the residual stream.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DirectionsSpec {
+    /// How many directions, in all.
+    #[schemars(range(min = 1, max = 100000))]
+    pub count: usize,
+    /// Layers to write to, evenly; all when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layers: Option<IndexRange>,
+}
+
 /// The best-scoring neurons of a screen.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -97,6 +125,9 @@ impl ScreenScore {
     pub fn forward_steps(self, neurons: usize, prompts: usize) -> usize {
         match self {
             ScreenScore::OneStepPush => (2 * neurons + 1) * prompts.min(Self::PUSHED_PROMPTS),
+            // A backward pass costs about twice a forward pass.
+            ScreenScore::GradientActivation | ScreenScore::GradientBudgets => 3 * prompts,
+            ScreenScore::Random => 0,
             _ => 2 * prompts,
         }
     }
@@ -129,4 +160,11 @@ pub enum ScreenScore {
     /// Change of the target-minus-control logit difference after one steered forward step of `calibration.push` budgets, the
     /// larger of both signs: an intervention, not a passive contrast. Needs `target_tokens` and `control_tokens`.
     OneStepPush,
+    /// `|mean gradient × activation|`, the attribution baseline: the gradient of the target-minus-control logit difference with respect
+    /// to the neuron's activation, times that activation, at the last token. Needs `target_tokens` and `control_tokens`.
+    GradientActivation,
+    /// `|mean gradient| · B`: to first order, the change of the logit difference per budget of dose. Needs the same.
+    GradientBudgets,
+    /// A seeded random order, as a screen without knowledge.
+    Random,
 }

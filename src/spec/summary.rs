@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::spec::neurons::Role;
+use crate::stages::search;
 use crate::study::{NeuronGroup, Selection, Study};
 use crate::units::NeuronId;
 
@@ -13,7 +14,7 @@ pub struct Size {
     pub neurons: usize,
     /// Prompts on which behaviours are measured.
     pub prompts: usize,
-    /// Signed doses, without dose 0.
+    /// Signed doses, without dose 0; at most, where they are searched.
     pub doses: usize,
     /// Rollouts, those at dose 0 included.
     pub trials: usize,
@@ -21,7 +22,10 @@ pub struct Size {
 
 /// Counts a study.
 pub fn size(study: &Study) -> Size {
-    let doses = study.doses.magnitudes.len() * study.doses.signs.len();
+    let magnitudes = &study.doses.magnitudes;
+    let further = (study.doses.tolerance)
+        .map_or(0, |tolerance| search::most_further_doses(magnitudes, tolerance));
+    let doses = (magnitudes.len() + further) * study.doses.signs.len();
     let mut fixed: BTreeSet<NeuronId> = BTreeSet::new();
     let mut pairs: BTreeSet<(NeuronId, &str)> = BTreeSet::new();
     let (mut screened, mut steered) = (0, 0);

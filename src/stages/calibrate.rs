@@ -1,21 +1,26 @@
-//! Calibrate: budgets, alignments and spectra from unsteered passes; collapse multiples of the calibration neurons from rollouts.
+//! Calibrate: budgets, alignments and spectra from unsteered passes; thresholds of the calibration neurons from rollouts.
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::judge::{Reader, clean_limits};
+use super::features::{self, Features};
+use super::judge::{Baseline, BehaviorJudge, Curve, Reader};
+use super::prompt_set::PromptSet;
+use super::push::{self, Push};
 use super::residual_stream::ResidualStream;
 use super::screen::Screening;
-use super::sweep::{self, TrialPlan};
-use crate::coherence::CollapseRule;
+use super::sweep::{self, Subject};
+use super::threshold::{Estimator, Kind};
 use crate::events::Listener;
+use crate::law::{self, NormedWrite};
 use crate::model::LanguageModel;
 use crate::record::store::TrialStore;
-use crate::study::Study;
+use crate::spec::ceiling::{Predictor, TriggerPredictor};
+use crate::study::{Behavior, Study, Thresholds};
 use crate::units::{NeuronId, Sign};
 
-/// Measures every neuron's budget from the residual stream, then steers the calibration neurons.
+/// Measures every neuron's budget from the residual stream, pushes each for single steps, then steers the calibration neurons.
 pub fn calibrate(
     study: &Study,
     residuals: &ResidualStream,
@@ -24,17 +29,18 @@ pub fn calibrate(
     store: &mut TrialStore,
     listener: &mut dyn Listener,
 ) -> anyhow::Result<Calibration> {
-    let neurons = neuron_calibrations(residuals, screening, model)?;
-    let plan = TrialPlan::calibration(study, &screening.groups, &neurons);
-    let any = screening.groups.iter().any(|group| group.is_calibration());
-    if any {
-        sweep::run_missing(&plan, model, store, listener)?;
+    let mut neurons = neuron_calibrations(residuals, screening, model)?;
+    if study.ceiling.predictors.contains(&Predictor::Regression) {
+        features::add(&mut neurons, model);
     }
-    let multiples = if any {
-        collapse_multiples(study, screening, &neurons, model, store)?
-    } else {
-        Vec::new()
-    };
+    let pushes = push::on_calibration_prompts(study, &neurons, model)?;
+    let behaviors = fitted_behaviors(study);
+    let subjects = calibration_subjects(study, screening, &neurons, &behaviors);
+    let mut thresholds = Vec::new();
+    if !subjects.is_empty() {
+        sweep::run(study, &subjects, model, store, listener)?;
+        thresholds = calibration_thresholds(study, &subjects, model, store)?;
+    }
     Ok(Calibration {
         positions: residuals.positions,
         layers: (residuals.layers.iter().enumerate())
@@ -46,7 +52,8 @@ pub fn calibrate(
             })
             .collect(),
         neurons,
-        multiples,
+        pushes,
+        thresholds,
     })
 }
 
@@ -76,56 +83,115 @@ pub fn neuron_calibrations(
                 write_norm: budget.write_norm,
                 budget: budget.budget,
                 c0: budget.c0,
+                normed: budget.normed,
+                features: None,
             })
         })
         .collect()
 }
 
-/// The smallest dose at which enough of the generic rollouts have collapsed, per calibration neuron and branch.
-fn collapse_multiples(
-    study: &Study,
+/// The behaviours by which rollouts on the calibration prompts are judged: those whose triggers are fitted, with the calibration
+/// prompts in the place of their own; without any, one that nothing flips, so that collapse alone is judged.
+pub fn fitted_behaviors(study: &Study) -> Vec<Behavior> {
+    let on_calibration = |behavior: &Behavior| Behavior {
+        prompts: study.calibration.steer_on.clone(),
+        ..behavior.clone()
+    };
+    if study.trigger.predictors.contains(&TriggerPredictor::Push) {
+        return study.behaviors.iter().map(on_calibration).collect();
+    }
+    (study.behaviors.first().into_iter())
+        .map(|behavior| Behavior {
+            name: String::new(),
+            outcomes: Vec::new(),
+            ..on_calibration(behavior)
+        })
+        .collect()
+}
+
+/// What the calibration neurons are steered on; nothing when there are none.
+pub fn calibration_subjects<'a>(
+    study: &'a Study,
     screening: &Screening,
-    neurons: &[NeuronCalibration],
-    model: &dyn LanguageModel,
-    store: &TrialStore,
-) -> anyhow::Result<Vec<CollapseMultiple>> {
-    let rule = CollapseRule::new(&study.coherence)?;
-    let reader = Reader::new(study, model, store);
-    let prompts = study.calibration_prompts();
-    let longest = study.rollout.longest();
-    let limits = clean_limits(study, &rule, &reader, prompts)?;
-    let limit = *limits.last().expect("a resolved study has a horizon");
+    neurons: &'a [NeuronCalibration],
+    behaviors: &'a [Behavior],
+) -> Vec<Subject<'a>> {
     let calibration: BTreeSet<NeuronId> = (screening.groups.iter())
         .filter(|group| group.is_calibration())
         .flat_map(|group| group.neurons.iter().copied())
         .collect();
-    let mut multiples = Vec::new();
-    for neuron in neurons.iter().filter(|n| calibration.contains(&n.neuron)) {
-        let grid = sweep::grid(study, neuron);
-        for &sign in &study.doses.signs {
-            let mut multiple = None;
-            for dose in grid.iter().filter(|dose| dose.sign == sign) {
-                let mut collapsed = 0;
-                for prompt in prompts {
-                    let rollout = reader.read(prompt, Some((neuron.neuron, dose.dose)))?;
-                    collapsed += usize::from(
-                        rule.examine(&rollout.excerpt(prompt, longest), limit)
-                            .collapsed,
-                    );
-                }
-                if collapsed as f64 >= study.thresholds.collapse_share * prompts.len() as f64 {
-                    multiple = Some(dose.budgets);
-                    break;
-                }
+    let chosen = || neurons.iter().filter(|n| calibration.contains(&n.neuron));
+    if calibration.is_empty() {
+        return Vec::new();
+    }
+    (behaviors.iter())
+        .map(|behavior| Subject {
+            behavior,
+            prompts: study.calibration_prompts(),
+            neurons: chosen().collect(),
+        })
+        .collect()
+}
+
+/// The thresholds of the calibration neurons, from the store. Collapse is the same under every behaviour.
+pub fn calibration_thresholds(
+    study: &Study,
+    subjects: &[Subject<'_>],
+    model: &dyn LanguageModel,
+    store: &TrialStore,
+) -> anyhow::Result<Vec<CalibrationThresholds>> {
+    let reader = Reader::new(study, model, store);
+    // Points only: the predictors are fitted on many neurons, and none of these is scored.
+    let points = Thresholds {
+        resamples: 0,
+        ..study.thresholds.clone()
+    };
+    let mut thresholds = Vec::new();
+    for subject in subjects {
+        let mut judge = BehaviorJudge::new(study, subject.behavior, subject.prompts, &reader)?;
+        let baseline = judge.baseline(&mut |_| Ok(()))?;
+        for neuron in &subject.neurons {
+            for curve in judge.curves(neuron, &mut |_| Ok(()))? {
+                thresholds.push(of_curve(study, &points, &baseline, &curve));
             }
-            multiples.push(CollapseMultiple {
-                neuron: neuron.neuron,
-                sign,
-                multiple,
-            });
         }
     }
-    Ok(multiples)
+    Ok(thresholds)
+}
+
+fn of_curve(
+    study: &Study,
+    points: &Thresholds,
+    baseline: &Baseline,
+    curve: &Curve,
+) -> CalibrationThresholds {
+    let last = study.rollout.horizons.len() - 1;
+    let estimator = Estimator::new(points, curve.prompts, study.seed);
+    // Without oracles nothing flips, and nothing is known of triggers.
+    let judged = if curve.behavior.is_empty() { 0 } else { last + 1 };
+    CalibrationThresholds {
+        behavior: curve.behavior.clone(),
+        neuron: curve.neuron,
+        sign: curve.sign,
+        triggers: (0..judged)
+            .map(|horizon| trigger(points, baseline, curve, horizon))
+            .collect(),
+        ceiling: curve.estimate(&estimator, baseline, Kind::Ceiling, last).at,
+    }
+}
+
+/// The trigger over the prompts that have not flipped unsteered already: a calibration set may hold requests of both modes.
+fn trigger(points: &Thresholds, baseline: &Baseline, curve: &Curve, horizon: usize) -> Option<f64> {
+    let before = &baseline.horizons[horizon].flipped_prompts;
+    let estimator = Estimator::new(points, curve.prompts - before.len(), 0);
+    let hits: Vec<PromptSet> = std::iter::once(PromptSet::default())
+        .chain((curve.points.iter()).map(|point| point.horizons[horizon].flipped_prompts.without(before)))
+        .collect();
+    let budgets: Vec<f64> = std::iter::once(0.0)
+        .chain(curve.points.iter().map(|point| point.budgets))
+        .collect();
+    let hits: Vec<&PromptSet> = hits.iter().collect();
+    estimator.estimate(Kind::Trigger, &budgets, &hits).at
 }
 
 /// What the generic prompts say about the model, and about each neuron of the study.
@@ -137,8 +203,10 @@ pub struct Calibration {
     pub layers: Vec<LayerCalibration>,
     /// One entry per neuron of the study, sorted.
     pub neurons: Vec<NeuronCalibration>,
-    /// Collapse of the calibration neurons, sorted by neuron, then branch.
-    pub multiples: Vec<CollapseMultiple>,
+    /// Single steered steps on the calibration prompts, one entry per behaviour, neuron and branch, in the order of behaviours.
+    pub pushes: Vec<Push>,
+    /// Thresholds of the calibration neurons on the calibration prompts, one entry per behaviour, neuron and branch.
+    pub thresholds: Vec<CalibrationThresholds>,
 }
 
 impl Calibration {
@@ -149,6 +217,20 @@ impl Calibration {
     pub fn of(&self, neuron: NeuronId) -> &NeuronCalibration {
         let found = self.neurons.binary_search_by_key(&neuron, |n| n.neuron);
         &self.neurons[found.expect("every neuron of a study is calibrated")]
+    }
+
+    /// The single steps of a branch, as they are decided for a behaviour.
+    pub fn push(&self, behavior: &str, neuron: NeuronId, sign: Sign) -> Option<&Push> {
+        let key = (behavior, neuron, sign);
+        let found = (self.pushes)
+            .binary_search_by(|p| (p.behavior.as_str(), p.neuron, p.sign).cmp(&key));
+        Some(&self.pushes[found.ok()?])
+    }
+
+    /// The ceilings of the calibration neurons, each branch once.
+    pub fn ceilings(&self) -> impl Iterator<Item = &CalibrationThresholds> {
+        let first = self.thresholds.first().map(|t| t.behavior.as_str());
+        (self.thresholds.iter()).filter(move |t| Some(t.behavior.as_str()) == first)
     }
 }
 
@@ -170,21 +252,68 @@ pub struct LayerCalibration {
 pub struct NeuronCalibration {
     /// The neuron.
     pub neuron: NeuronId,
-    /// `‖v‖`.
+    /// `‖v‖`; behind a norm, the length of the effective write per activation unit at dose 0.
     pub write_norm: f64,
     /// `B = ‖r_L‖ / ‖v‖`, in activation units.
     pub budget: f64,
-    /// `c0`: mean `cos(r_L, v)` over positions, before any dose.
+    /// `c0`: mean `cos(r_L, v)` over positions, before any dose; of the effective write where there is a norm.
     pub c0: f64,
+    /// The write where a norm stands behind the feed-forward.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub normed: Option<NormedWrite>,
+    /// What the predictor `regression` reads; absent without that predictor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub features: Option<Features>,
 }
 
-/// Where one calibration neuron collapsed on one branch.
+impl NeuronCalibration {
+    /// The law's coordinate along a branch (its own sign counted as positive) at `budgets` budgets.
+    pub fn coordinate(&self, sign: Sign, budgets: f64) -> f64 {
+        let g = sign.factor() * budgets;
+        sign.factor()
+            * match &self.normed {
+                None => law::control_coordinate(g, self.c0),
+                Some(normed) => normed.coordinate(g * self.budget),
+            }
+    }
+
+    /// The dose in budgets at which the coordinate along a branch is `coordinate`; `None` where no dose reaches it.
+    pub fn budgets_at(&self, sign: Sign, coordinate: f64) -> Option<f64> {
+        const LARGEST: f64 = 1e4;
+        if self.normed.is_none() {
+            let along = sign.factor() * law::budgets_at(sign.factor() * coordinate, self.c0);
+            return Some(along.max(0.0)).filter(|budgets| budgets.is_finite());
+        }
+        // Rises to the cap: halved until single precision tells no difference.
+        let (mut low, mut high) = (0.0, LARGEST);
+        (self.coordinate(sign, high) >= coordinate).then_some(())?;
+        for _ in 0..60 {
+            let middle = (low + high) / 2.0;
+            match self.coordinate(sign, middle) < coordinate {
+                true => low = middle,
+                false => high = middle,
+            }
+        }
+        Some(high)
+    }
+
+    /// The largest coordinate along a branch that any dose reaches: 1 without a norm behind the feed-forward.
+    pub fn cap(&self, sign: Sign) -> f64 {
+        (self.normed).map_or(1.0, |normed| sign.factor() * normed.cap(sign.factor()))
+    }
+}
+
+/// Where one calibration neuron flips and collapses on one branch, in budgets.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct CollapseMultiple {
+pub struct CalibrationThresholds {
+    /// The behaviour whose oracles judged; empty when only collapse was.
+    pub behavior: String,
     /// The neuron.
     pub neuron: NeuronId,
     /// The branch.
     pub sign: Sign,
-    /// `m* = t*/B`, the smallest dose in budgets at which enough rollouts collapsed; absent when the grid ended before.
-    pub multiple: Option<f64>,
+    /// The trigger at each horizon, absent where the doses ended before; empty when only collapse was judged.
+    pub triggers: Vec<Option<f64>>,
+    /// `m* = t*/B`, at the longest horizon; absent when the doses ended before.
+    pub ceiling: Option<f64>,
 }

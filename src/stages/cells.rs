@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::sweep::TrialPlan;
-use super::{calibrate, residual_stream, screen};
+use super::{calibrate, residual_stream, screen, sweep};
 use crate::model::{Cell, LanguageModel, Steering};
 use crate::spec::doses::Apply;
 use crate::study::Study;
@@ -62,7 +62,14 @@ pub fn of_sweep(
     let residuals = residual_stream::read_residual_stream(study, model)?;
     let screening = screen::screen(study, &residuals, model)?;
     let neurons = calibrate::neuron_calibrations(&residuals, &screening, model)?;
-    let plan = TrialPlan::sweep(study, &screening.groups, &neurons);
+    if study.doses.tolerance.is_some() {
+        return Err(Inexpressible(
+            "`--cells` writes rollouts that are known beforehand; leave `doses.search` out for it",
+        )
+        .into());
+    }
+    let subjects = sweep::subjects(study, &screening.groups, &neurons);
+    let plan = TrialPlan::of_grid(study, &subjects);
     let cells = plan.iter().map(|(_, cell)| cell);
     let folder = folder.display().to_string();
     Ok(CellsFile::new(folder, end_of_text.to_vec(), cells)?)

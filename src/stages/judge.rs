@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::calibrate::NeuronCalibration;
 use super::predict::SealedPredictions;
+use super::prompt_set::PromptSet;
+use super::search::{self, DoseReason};
 use super::sweep::{self, GridDose};
+use super::threshold::{Estimated, Estimator, Kind};
 use crate::coherence::{CollapseRule, Excerpt, Finding};
 use crate::model::LanguageModel;
 use crate::oracles;
@@ -34,19 +37,12 @@ pub fn judge(
         curves: Vec::new(),
         detectors: Vec::new(),
     };
-    for behavior in &study.behaviors {
-        let mut judge = BehaviorJudge::new(study, behavior, &reader)?;
+    let groups = &predictions.screening.groups;
+    for subject in sweep::subjects(study, groups, &predictions.calibration.neurons) {
+        let mut judge = BehaviorJudge::new(study, subject.behavior, subject.prompts, &reader)?;
         judgements.baselines.push(judge.baseline(keep)?);
-        let mut neurons: Vec<NeuronId> = (predictions.screening.groups.iter())
-            .filter(|group| group.behaviors.contains(&behavior.name))
-            .flat_map(|group| group.neurons.iter().copied())
-            .collect();
-        neurons.sort();
-        neurons.dedup();
-        for neuron in neurons {
-            judgements
-                .curves
-                .extend(judge.curves(predictions.calibration.of(neuron), keep)?);
+        for neuron in subject.neurons {
+            judgements.curves.extend(judge.curves(neuron, keep)?);
         }
         judgements.detectors.push(judge.comparison());
     }
@@ -152,8 +148,8 @@ pub fn clean_limits(
         .collect())
 }
 
-/// Judges the rollouts of one behaviour.
-struct BehaviorJudge<'a> {
+/// Judges the rollouts of one behaviour on a list of prompts: its own, or those of calibration.
+pub struct BehaviorJudge<'a> {
     study: &'a Study,
     behavior: &'a Behavior,
     prompts: &'a [Prompt],
@@ -168,12 +164,13 @@ struct BehaviorJudge<'a> {
 }
 
 impl<'a> BehaviorJudge<'a> {
-    fn new(
+    /// A judge; the clean rollouts of the prompts must be in the store.
+    pub fn new(
         study: &'a Study,
         behavior: &'a Behavior,
+        prompts: &'a [Prompt],
         reader: &'a Reader<'a>,
     ) -> anyhow::Result<Self> {
-        let prompts = study.prompts_of(behavior);
         let rule = CollapseRule::new(&study.coherence)?;
         Ok(Self {
             limits: clean_limits(study, &rule, reader, prompts)?,
@@ -195,14 +192,15 @@ impl<'a> BehaviorJudge<'a> {
         })
     }
 
-    fn baseline(
+    /// What the unsteered model does.
+    pub fn baseline(
         &mut self,
         keep: &mut dyn FnMut(RolloutJudgement) -> anyhow::Result<()>,
     ) -> anyhow::Result<Baseline> {
         let mut horizons = self.empty();
-        for prompt in self.prompts {
+        for (place, prompt) in self.prompts.iter().enumerate() {
             let found = self.reader.read(prompt, None)?;
-            self.judge_rollout(prompt, &found, &mut horizons, keep)?;
+            self.judge_rollout(place, prompt, &found, &mut horizons, keep)?;
         }
         Ok(Baseline {
             behavior: self.behavior.name.clone(),
@@ -213,41 +211,57 @@ impl<'a> BehaviorJudge<'a> {
     }
 
     /// One curve per branch.
-    fn curves(
+    pub fn curves(
         &mut self,
         neuron: &NeuronCalibration,
         keep: &mut dyn FnMut(RolloutJudgement) -> anyhow::Result<()>,
     ) -> anyhow::Result<Vec<Curve>> {
-        let grid = sweep::grid(self.study, neuron);
-        let mut curves = Vec::new();
-        for &sign in &self.study.doses.signs {
-            let mut points = Vec::new();
-            for dose in grid.iter().filter(|dose| dose.sign == sign) {
-                points.push(self.point(neuron, dose, keep)?);
-            }
-            curves.push(Curve {
-                behavior: self.behavior.name.clone(),
-                neuron: neuron.neuron,
-                sign,
-                prompts: self.prompts.len(),
-                points,
-            });
-        }
-        Ok(curves)
+        (self.study.doses.signs.iter())
+            .map(|&sign| self.curve(neuron, sign, keep))
+            .collect()
     }
 
-    fn point(
+    /// The doses of the grid, then those that a search added to them: it is gone through once more, on what the store holds.
+    fn curve(
+        &mut self,
+        neuron: &NeuronCalibration,
+        sign: Sign,
+        keep: &mut dyn FnMut(RolloutJudgement) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Curve> {
+        let mut curve = Curve {
+            behavior: self.behavior.name.clone(),
+            neuron: neuron.neuron,
+            sign,
+            prompts: self.prompts.len(),
+            points: Vec::new(),
+        };
+        let grid = sweep::grid(self.study, neuron);
+        for dose in grid.iter().filter(|dose| dose.sign == sign) {
+            let point = self.point(neuron, dose, DoseReason::Grid, keep)?;
+            curve.points.push(point);
+        }
+        while let Some((budgets, why)) = curve.next_dose(self.study) {
+            let dose = sweep::dose(neuron, sign, budgets);
+            let point = self.point(neuron, &dose, why, keep)?;
+            curve.add(point);
+        }
+        Ok(curve)
+    }
+
+    /// One dose of a curve.
+    pub fn point(
         &mut self,
         neuron: &NeuronCalibration,
         dose: &GridDose,
+        why: DoseReason,
         keep: &mut dyn FnMut(RolloutJudgement) -> anyhow::Result<()>,
     ) -> anyhow::Result<DosePoint> {
         let mut horizons = self.empty();
         let mut cosines = Vec::new();
-        for prompt in self.prompts {
+        for (place, prompt) in self.prompts.iter().enumerate() {
             let found = self.reader.read(prompt, Some((neuron.neuron, dose.dose)))?;
             cosines.extend(found.mean_cosine());
-            self.judge_rollout(prompt, &found, &mut horizons, keep)?;
+            self.judge_rollout(place, prompt, &found, &mut horizons, keep)?;
         }
         let measured = stats::mean(&cosines).with_context(|| {
             format!(
@@ -257,6 +271,7 @@ impl<'a> BehaviorJudge<'a> {
         })?;
         Ok(DosePoint {
             budgets: dose.budgets,
+            why,
             dose: dose.dose.0,
             law_coordinate: dose.law_coordinate,
             measured_coordinate: dose.sign.factor() * measured,
@@ -264,9 +279,10 @@ impl<'a> BehaviorJudge<'a> {
         })
     }
 
-    /// Judges one rollout at every horizon, and adds it to the counts.
+    /// Judges one rollout at every horizon, and adds it to the counts. `place`: of the prompt in its list.
     fn judge_rollout(
         &mut self,
+        place: usize,
         prompt: &Prompt,
         found: &Found<'_>,
         horizons: &mut [HorizonShares],
@@ -280,8 +296,14 @@ impl<'a> BehaviorJudge<'a> {
                 self.count(&finding);
             }
             let decision = self.decide(&excerpt, &finding);
-            shares.collapsed += usize::from(finding.collapsed);
-            shares.flipped += usize::from(decision.flipped);
+            if finding.collapsed {
+                shares.collapsed += 1;
+                shares.collapsed_prompts.insert(place);
+            }
+            if decision.flipped {
+                shares.flipped += 1;
+                shares.flipped_prompts.insert(place);
+            }
             shares.outcomes[decision.class] += 1;
             keep(RolloutJudgement {
                 trial: found.key.to_string(),
@@ -357,6 +379,8 @@ impl<'a> BehaviorJudge<'a> {
                 collapsed: 0,
                 flipped: 0,
                 outcomes: vec![0; self.behavior.outcomes.len() + 2],
+                flipped_prompts: PromptSet::default(),
+                collapsed_prompts: PromptSet::default(),
             })
             .collect()
     }
@@ -417,11 +441,61 @@ pub struct Curve {
     pub points: Vec<DosePoint>,
 }
 
+impl Curve {
+    /// A threshold at horizon number `horizon`, in budgets. `baseline`: of the same prompts, as dose 0. Needs to know which prompts
+    /// flipped and collapsed: not to be asked of a curve that was read back from a record.
+    pub fn estimate(
+        &self,
+        estimator: &Estimator<'_>,
+        baseline: &Baseline,
+        kind: Kind,
+        horizon: usize,
+    ) -> Estimated {
+        let outcomes = || {
+            std::iter::once(&baseline.horizons[horizon])
+                .chain(self.points.iter().map(|point| &point.horizons[horizon]))
+        };
+        let budgets: Vec<f64> = std::iter::once(0.0)
+            .chain(self.points.iter().map(|point| point.budgets))
+            .collect();
+        let hits: Vec<&PromptSet> = outcomes()
+            .map(|shares| match kind {
+                Kind::Trigger => &shares.flipped_prompts,
+                Kind::Ceiling => &shares.collapsed_prompts,
+            })
+            .collect();
+        estimator.estimate(kind, &budgets, &hits)
+    }
+
+    /// The dose that a search would run next, and why; none without a search, or at its end.
+    pub fn next_dose(&self, study: &Study) -> Option<(f64, DoseReason)> {
+        let tolerance = study.doses.tolerance?;
+        let horizon = study.rollout.verdict_place();
+        let known: Vec<search::Known> = (self.points.iter())
+            .map(|point| search::Known {
+                budgets: point.budgets,
+                flipped: point.horizons[horizon].flipped,
+                collapsed: point.horizons.last().map_or(0, |h| h.collapsed),
+            })
+            .collect();
+        search::next(&known, self.prompts, &study.thresholds, tolerance)
+    }
+
+    /// Adds a dose where it belongs.
+    pub fn add(&mut self, point: DosePoint) {
+        let place = (self.points).partition_point(|known| known.budgets < point.budgets);
+        self.points.insert(place, point);
+    }
+}
+
 /// One dose of a curve.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DosePoint {
     /// `|g|`, in budgets.
     pub budgets: f64,
+    /// Why this dose was run.
+    #[serde(default, skip_serializing_if = "DoseReason::is_grid")]
+    pub why: DoseReason,
     /// Activation units, signed: what entered the forward pass.
     pub dose: f32,
     /// The law's coordinate along the branch (its own sign counted as positive).
@@ -443,6 +517,12 @@ pub struct HorizonShares {
     pub flipped: usize,
     /// Prompts by outcome class, in the order of the behaviour's classes, then `other`, then `collapse`.
     pub outcomes: Vec<usize>,
+    /// Which prompts flipped. Not written: empty when read back from a record, as is the next one.
+    #[serde(skip)]
+    pub flipped_prompts: PromptSet,
+    /// Which prompts collapsed.
+    #[serde(skip)]
+    pub collapsed_prompts: PromptSet,
 }
 
 /// How often each detector fires, and how often it agrees with the deciding rule, over all rollouts at the longest horizon.

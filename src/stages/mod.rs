@@ -4,12 +4,21 @@
 //! screen → calibrate → predict, seal → sweep → judge → verdict
 //! ```
 
+pub mod attribution;
 pub mod calibrate;
 pub mod cells;
+pub mod features;
 pub mod judge;
 pub mod plan;
 pub mod predict;
+pub mod prompt_set;
+pub mod push;
 pub mod residual_stream;
+pub mod scoreboard;
+pub mod scores;
 pub mod screen;
+pub mod search;
 pub mod sweep;
+pub mod threshold;
 pub mod verdict;
+pub mod window;

@@ -1,32 +1,28 @@
-//! Predict and seal: the collapse ceiling and the open/closed forecast of every held-out neuron, before it is steered.
+//! Predict and seal: collapse ceiling, trigger and open/closed forecast of every held-out neuron, before it is steered.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::calibrate::{Calibration, CollapseMultiple, NeuronCalibration};
+use super::calibrate::{Calibration, NeuronCalibration};
+use super::ceiling;
+use super::push::Push;
 use super::screen::Screening;
-use crate::law;
-use crate::spec::ceiling::Predictor;
+use super::trigger;
+use crate::spec::ceiling::{Predictor, TriggerPredictor};
 use crate::spec::neurons::Role;
-use crate::stats;
+use crate::stats::{Interval, Ridge};
 use crate::study::Study;
-use crate::units::{NeuronId, Sign};
+use crate::units::{Horizon, NeuronId, Sign};
 
-/// Predicts every ceiling, and forecasts every held-out window. Sees no rollout of a held-out neuron.
+/// Predicts every ceiling and trigger, and forecasts every held-out window. Sees no rollout of a held-out neuron.
 pub fn predict(study: &Study, screening: Screening, calibration: Calibration) -> Predictions {
     let predictors: Vec<FittedPredictor> = (study.ceiling.predictors.iter())
-        .map(|&predictor| fit(study, predictor, &calibration))
+        .map(|&predictor| ceiling::fit(study, predictor, &calibration))
         .collect();
-    let predicted = |roles: &[Role]| {
-        let mut neurons: Vec<NeuronId> = (screening.groups.iter())
-            .filter(|group| roles.contains(&group.role))
-            .flat_map(|group| group.neurons.iter().copied())
-            .collect();
-        neurons.sort();
-        neurons.dedup();
-        neurons
-    };
+    let predicted = neurons_of(&screening, &[Role::HeldOut, Role::Control]);
     let mut ceilings = Vec::new();
-    for neuron in predicted(&[Role::HeldOut, Role::Control]) {
+    for neuron in predicted {
         let of_neuron = calibration.of(neuron);
         for &sign in &study.doses.signs {
             ceilings.push(PredictedCeiling {
@@ -38,124 +34,62 @@ pub fn predict(study: &Study, screening: Screening, calibration: Calibration) ->
             });
         }
     }
-    let forecasts = forecasts(study, &screening, &predictors, &ceilings);
-    Predictions {
+    let mut predictions = Predictions {
         study: study.hash(),
+        trigger_predictors: trigger::fit(study, &calibration),
+        ratios: trigger::ratios(study, &calibration),
         screening,
         calibration,
         predictors,
         ceilings,
-        forecasts,
-    }
+        triggers: Vec::new(),
+        forecasts: Vec::new(),
+    };
+    predictions.triggers = trigger::triggers(study, &predictions);
+    predictions.forecasts = forecasts(study, &predictions);
+    predictions
 }
 
-fn forecasts(
-    study: &Study,
-    screening: &Screening,
-    predictors: &[FittedPredictor],
-    ceilings: &[PredictedCeiling],
-) -> Vec<Forecast> {
-    let headline = predictors
-        .iter()
-        .position(|p| p.predictor == study.ceiling.headline);
-    let mut forecasts = Vec::new();
-    for behavior in &study.behaviors {
-        for group in screening
-            .groups
-            .iter()
-            .filter(|group| group.role == Role::HeldOut)
-        {
-            if !group.behaviors.contains(&behavior.name) {
-                continue;
-            }
-            for &neuron in &group.neurons {
-                let predicted: Vec<f64> =
-                    (ceilings.iter().filter(|ceiling| ceiling.neuron == neuron))
-                        .filter_map(|ceiling| Some(ceiling.by[headline?]?.coordinate))
-                        .collect();
-                let open = predicted
-                    .iter()
-                    .any(|&ceiling| behavior.expected_trigger < ceiling);
-                forecasts.push(Forecast {
-                    neuron,
-                    behavior: behavior.name.clone(),
-                    open: (!predicted.is_empty()).then_some(open),
-                });
-            }
+/// The neurons in these roles, sorted, without repeats.
+pub fn neurons_of(screening: &Screening, roles: &[Role]) -> Vec<NeuronId> {
+    let mut neurons: Vec<NeuronId> = (screening.groups.iter())
+        .filter(|group| roles.contains(&group.role))
+        .flat_map(|group| group.neurons.iter().copied())
+        .collect();
+    neurons.sort();
+    neurons.dedup();
+    neurons
+}
+
+/// A window is forecast to be open when on either branch the headline trigger lies below the headline ceiling.
+fn forecasts(study: &Study, predictions: &Predictions) -> Vec<Forecast> {
+    let headline = (study.trigger.predictors.iter())
+        .position(|predictor| *predictor == study.trigger.headline)
+        .expect("the headline is one of the predictors");
+    let mut open: BTreeMap<(&str, NeuronId), Option<bool>> = BTreeMap::new();
+    for trigger in &predictions.triggers {
+        let held_out = predictions.screening.groups.iter().any(|group| {
+            group.role == Role::HeldOut
+                && group.behaviors.contains(&trigger.behavior)
+                && group.neurons.binary_search(&trigger.neuron).is_ok()
+        });
+        if !held_out {
+            continue;
+        }
+        let forecast = open.entry((&trigger.behavior, trigger.neuron)).or_default();
+        let ceiling = predictions.headline_ceiling(study, trigger.neuron, trigger.sign);
+        if let Some(ceiling) = ceiling {
+            let below = trigger.by[headline].is_some_and(|trigger| trigger < ceiling);
+            *forecast = Some(forecast.unwrap_or(false) || below);
         }
     }
-    forecasts.sort_by(|a, b| (&a.behavior, a.neuron).cmp(&(&b.behavior, b.neuron)));
-    forecasts
-}
-
-fn fit(study: &Study, predictor: Predictor, calibration: &Calibration) -> FittedPredictor {
-    let ceiling = &study.ceiling;
-    let branches = calibration.multiples.len();
-    let (parameter, source) = match predictor {
-        Predictor::Constant => (Some(ceiling.constant), "m* given in the spec".to_owned()),
-        Predictor::Calibrated => (
-            median_multiple(&calibration.multiples, |m| m),
-            format!("median m* of {branches} calibration branches"),
-        ),
-        Predictor::ParticipationRatio => match ceiling.kappa {
-            Some(kappa) => (Some(kappa), "κ given in the spec".to_owned()),
-            None => (
-                fit_kappa(calibration),
-                format!("median κ of {branches} calibration branches"),
-            ),
-        },
-    };
-    FittedPredictor {
-        predictor,
-        parameter,
-        source,
-    }
-}
-
-/// `κ = m* / √(1 − λ₁/Σλ)`, the median over calibration branches.
-fn fit_kappa(calibration: &Calibration) -> Option<f64> {
-    let kappas: Vec<CollapseMultiple> = (calibration.multiples.iter())
-        .map(|branch| CollapseMultiple {
-            multiple: branch.multiple.map(|multiple| {
-                let share = calibration.layers[branch.neuron.layer].leading_share;
-                multiple / law::spectral_multiple(1.0, share)
-            }),
-            ..branch.clone()
+    (open.into_iter())
+        .map(|((behavior, neuron), open)| Forecast {
+            neuron,
+            behavior: behavior.to_owned(),
+            open,
         })
-        .collect();
-    median_multiple(&kappas, |kappa| kappa).filter(|kappa| kappa.is_finite())
-}
-
-/// Median over branches, with those that never collapsed above every number; `None` when the median lies among them.
-fn median_multiple(branches: &[CollapseMultiple], of: impl Fn(f64) -> f64) -> Option<f64> {
-    let values: Vec<f64> = (branches.iter())
-        .map(|branch| branch.multiple.map_or(f64::INFINITY, &of))
-        .collect();
-    stats::median(&values).filter(|median| median.is_finite())
-}
-
-impl FittedPredictor {
-    /// The ceiling of a neuron on a branch; absent when the predictor could not be fitted.
-    fn ceiling(
-        &self,
-        neuron: &NeuronCalibration,
-        sign: Sign,
-        calibration: &Calibration,
-    ) -> Option<CeilingEstimate> {
-        let parameter = self.parameter?;
-        let multiple = match self.predictor {
-            Predictor::Constant | Predictor::Calibrated => parameter,
-            Predictor::ParticipationRatio => {
-                let layer = &calibration.layers[neuron.neuron.layer];
-                law::spectral_multiple(parameter, layer.leading_share)
-            }
-        };
-        let signed = sign.factor() * multiple;
-        Some(CeilingEstimate {
-            multiple,
-            coordinate: sign.factor() * law::control_coordinate(signed, neuron.c0),
-        })
-    }
+        .collect()
 }
 
 /// Everything that is sealed.
@@ -165,26 +99,91 @@ pub struct Predictions {
     pub study: String,
     /// The neurons and what chose them.
     pub screening: Screening,
-    /// Budgets, alignments, spectra and the calibration neurons' collapse.
+    /// Budgets, alignments, spectra, single steps, and the calibration neurons' thresholds.
     pub calibration: Calibration,
-    /// The fitted predictors, in the order of the study.
+    /// The fitted ceiling predictors, in the order of the study.
     pub predictors: Vec<FittedPredictor>,
     /// One entry per held-out or control neuron and branch, sorted.
     pub ceilings: Vec<PredictedCeiling>,
+    /// The fitted trigger predictors: one entry per behaviour and predictor.
+    pub trigger_predictors: Vec<FittedTrigger>,
+    /// One entry per behaviour, held-out or control neuron and branch, sorted.
+    pub triggers: Vec<PredictedTrigger>,
+    /// What triggers at shorter horizons are multiplied by to give that of the verdict horizon: one entry per behaviour and horizon.
+    pub ratios: Vec<HorizonRatio>,
     /// One entry per held-out neuron and behaviour, sorted.
     pub forecasts: Vec<Forecast>,
 }
 
-/// A predictor with what was fitted.
+impl Predictions {
+    /// The ceiling of a branch by the study's headline predictor, as a coordinate.
+    pub fn headline_ceiling(&self, study: &Study, neuron: NeuronId, sign: Sign) -> Option<f64> {
+        let place = (self.predictors.iter())
+            .position(|fitted| fitted.predictor == study.ceiling.headline)?;
+        let found = (self.ceilings).binary_search_by_key(&(neuron, sign), |c| (c.neuron, c.sign));
+        Some(self.ceilings[found.ok()?].by[place]?.coordinate)
+    }
+
+    /// The predicted triggers of a branch.
+    pub fn trigger(
+        &self,
+        behavior: &str,
+        neuron: NeuronId,
+        sign: Sign,
+    ) -> Option<&PredictedTrigger> {
+        let key = (behavior, neuron, sign);
+        let found = (self.triggers)
+            .binary_search_by(|t| (t.behavior.as_str(), t.neuron, t.sign).cmp(&key));
+        Some(&self.triggers[found.ok()?])
+    }
+
+    /// The single steps of a branch on the calibration prompts, as they are decided for a behaviour.
+    pub fn push(&self, behavior: &str, neuron: NeuronId, sign: Sign) -> Option<&Push> {
+        self.calibration.push(behavior, neuron, sign)
+    }
+}
+
+/// A ceiling predictor with what was fitted.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FittedPredictor {
     /// Which predictor.
     pub predictor: Predictor,
-    /// The fitted number: `m*` for `constant` and `calibrated`, `κ` for `participation_ratio`.
-    /// Absent when nothing could be fitted (no calibration neuron collapsed within the grid).
+    /// The fitted number: `m*` for `constant` and `calibrated`, `κ` for `participation_ratio`. Absent for `regression`, and when
+    /// nothing could be fitted (no calibration neuron collapsed within the doses).
     pub parameter: Option<f64>,
-    /// Where the number comes from, in words.
+    /// The fit of `regression`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub regression: Option<Ridge>,
+    /// Half the width of its prediction interval in cosθ: the quantile of the errors on calibration branches, each made without the
+    /// branch's own neuron (jackknife conformal; Barber et al. 2021). Absent with too few calibration branches for the level.
+    pub half_width: Option<f64>,
+    /// Where the fit comes from, in words.
     pub source: String,
+}
+
+impl FittedPredictor {
+    /// Whether it can predict.
+    pub fn is_fitted(&self) -> bool {
+        self.parameter.is_some() || self.regression.is_some()
+    }
+
+    /// The ceiling of a neuron on a branch; absent when the predictor could not be fitted.
+    fn ceiling(
+        &self,
+        neuron: &NeuronCalibration,
+        sign: Sign,
+        calibration: &Calibration,
+    ) -> Option<CeilingEstimate> {
+        let (multiple, coordinate) = ceiling::estimate(self, neuron, sign, calibration)?;
+        Some(CeilingEstimate {
+            multiple,
+            coordinate,
+            interval: self.half_width.map(|half| Interval {
+                low: (coordinate - half).max(-1.0),
+                high: (coordinate + half).min(1.0),
+            }),
+        })
+    }
 }
 
 /// The predicted ceiling of one neuron on one branch.
@@ -201,10 +200,52 @@ pub struct PredictedCeiling {
 /// A ceiling in both units.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct CeilingEstimate {
-    /// `m*`, in budgets, above 0.
-    pub multiple: f64,
+    /// `m*`, in budgets, above 0; absent where a norm keeps every dose below the coordinate.
+    pub multiple: Option<f64>,
     /// The coordinate along the branch (its own sign counted as positive), with the neuron's `c0`.
     pub coordinate: f64,
+    /// Prediction interval of the coordinate, at the study's level.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<Interval>,
+}
+
+/// A trigger predictor with what was fitted for one behaviour.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FittedTrigger {
+    /// Which predictor.
+    pub predictor: TriggerPredictor,
+    /// Name of the behaviour.
+    pub behavior: String,
+    /// What was fitted; see [`trigger`].
+    pub parameters: Vec<f64>,
+    /// Where the fit comes from, in words.
+    pub source: String,
+}
+
+/// The predicted triggers of one neuron on one branch.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PredictedTrigger {
+    /// Name of the behaviour.
+    pub behavior: String,
+    /// The neuron.
+    pub neuron: NeuronId,
+    /// The branch.
+    pub sign: Sign,
+    /// The coordinate by each predictor of the study, in their order; absent where it predicts that the behaviour does not flip.
+    pub by: Vec<Option<f64>>,
+}
+
+/// The trigger at the verdict horizon over that at a shorter one.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HorizonRatio {
+    /// Name of the behaviour.
+    pub behavior: String,
+    /// The shorter horizon.
+    pub horizon: Horizon,
+    /// Median ratio, in budgets, over calibration branches with both; 1 without any.
+    pub ratio: f64,
+    /// How many branches.
+    pub branches: usize,
 }
 
 /// Will the window be open? One entry per held-out neuron and behaviour.
@@ -214,7 +255,7 @@ pub struct Forecast {
     pub neuron: NeuronId,
     /// Name of the behaviour.
     pub behavior: String,
-    /// Whether the expected trigger lies below the headline predictor's ceiling on either branch; absent without a prediction.
+    /// Whether the headline trigger lies below the headline ceiling on either branch; absent without a predicted ceiling.
     pub open: Option<bool>,
 }
 

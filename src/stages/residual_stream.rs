@@ -1,7 +1,8 @@
 //! The unsteered residual stream on generic text: its length, its spectrum, its mean direction.
 
 use crate::model::kernels::{self, Packed};
-use crate::model::{Cell, LanguageModel, Observed, Probe, Rollout, Sequence};
+use crate::law::NormedWrite;
+use crate::model::{Cell, FfnNorm, LanguageModel, Observed, Probe, Rollout, Sequence};
 use crate::spec::ceiling::{CalibrationPositions, Statistic};
 use crate::stats;
 use crate::study::Study;
@@ -27,18 +28,88 @@ pub struct LayerResiduals {
     pub leading_share: f64,
     /// `(Σλ)²/Σλ²`.
     pub participation_ratio: f64,
+    /// What the feed-forward adds, where a norm stands behind it.
+    pub normed: Option<NormedLayer>,
+}
+
+/// The feed-forward of one layer and what it is added to, where a norm stands behind it. Means over positions.
+#[derive(Clone, Debug)]
+pub struct NormedLayer {
+    norm: FfnNorm,
+    /// Output of the down projection, before the norm: mean, `[d_model]`.
+    f: Vec<f64>,
+    /// Residual stream before the feed-forward is added: mean, `[d_model]`.
+    h: Vec<f64>,
+    ff: f64,
+    hh: f64,
+    gg: f64,
+    gh: f64,
+}
+
+impl NormedLayer {
+    /// From rows of block outputs and of feed-forward outputs before the norm, `[positions × d_model]` each.
+    fn new(norm: FfnNorm, residuals: &[f32], outputs: &[f32]) -> Self {
+        let d = norm.gain.len();
+        let positions = (residuals.len() / d).max(1) as f64;
+        let mut layer = Self {
+            f: vec![0.0; d],
+            h: vec![0.0; d],
+            ff: 0.0,
+            hh: 0.0,
+            gg: 0.0,
+            gh: 0.0,
+            norm,
+        };
+        for (r, f) in residuals.chunks_exact(d).zip(outputs.chunks_exact(d)) {
+            let rho = (square(f) / d as f64 + f64::from(layer.norm.eps)).sqrt();
+            for i in 0..d {
+                let (r, f) = (f64::from(r[i]), f64::from(f[i]));
+                let g = f64::from(layer.norm.gain[i]) * f;
+                let h = r - g / rho;
+                layer.f[i] += f / positions;
+                layer.h[i] += h / positions;
+                layer.ff += f * f / positions;
+                layer.hh += h * h / positions;
+                layer.gg += g * g / positions;
+                layer.gh += g * h / positions;
+            }
+        }
+        layer
+    }
+
+    /// The geometry of a write direction `v` whose effective direction is `u`, both `[d_model]`.
+    fn write(&self, v: &[f64], u: &[f64]) -> NormedWrite {
+        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>();
+        let g: Vec<f64> = (self.f.iter().zip(&self.norm.gain))
+            .map(|(f, &gain)| f * f64::from(gain))
+            .collect();
+        NormedWrite {
+            d_model: v.len() as f64,
+            eps: self.norm.eps.into(),
+            vv: dot(v, v),
+            uu: dot(u, u),
+            ff: self.ff,
+            fv: dot(&self.f, v),
+            hh: self.hh,
+            hu: dot(&self.h, u),
+            gg: self.gg,
+            gu: dot(&g, u),
+            gh: self.gh,
+        }
+    }
 }
 
 impl ResidualStream {
     /// Coherence budget `B = ‖r_L‖ / ‖v‖` of a neuron, with `‖v‖` and `c0`.
     pub fn budget(&self, model: &dyn LanguageModel, neuron: NeuronId) -> Budget {
         let layer = &self.layers[neuron.layer];
-        let write: Vec<f64> = model
-            .write_direction(neuron)
-            .iter()
-            .map(|&x| f64::from(x))
-            .collect();
-        let write_norm = write.iter().map(|x| x * x).sum::<f64>().sqrt();
+        let wide = |x: Vec<f32>| x.into_iter().map(f64::from).collect::<Vec<f64>>();
+        let write = wide(model.effective_write(neuron));
+        let length = write.iter().map(|x| x * x).sum::<f64>().sqrt();
+        let normed = (layer.normed.as_ref())
+            .map(|layer| layer.write(&wide(model.write_direction(neuron)), &write));
+        // Behind a norm, what one unit of activation writes at dose 0.
+        let write_norm = normed.map_or(length, |normed| normed.write_norm());
         let along: f64 = write
             .iter()
             .zip(&layer.mean_direction)
@@ -47,11 +118,8 @@ impl ResidualStream {
         Budget {
             write_norm,
             budget: crate::law::coherence_budget(layer.norm, write_norm),
-            c0: if write_norm > 0.0 {
-                along / write_norm
-            } else {
-                0.0
-            },
+            c0: if length > 0.0 { along / length } else { 0.0 },
+            normed,
         }
     }
 }
@@ -59,12 +127,14 @@ impl ResidualStream {
 /// A neuron's coherence budget.
 #[derive(Clone, Copy, Debug)]
 pub struct Budget {
-    /// `‖v‖`.
+    /// `‖v‖`; behind a norm, the length of the effective write per activation unit at dose 0.
     pub write_norm: f64,
     /// `B`, in activation units.
     pub budget: f64,
     /// `c0`.
     pub c0: f64,
+    /// The write behind a norm.
+    pub normed: Option<NormedWrite>,
 }
 
 /// Reads the residual stream on the study's generic prompts.
@@ -79,21 +149,31 @@ pub fn read_residual_stream(
             from: *from,
         })
         .collect();
+    let normed = model.shape().norm_after_ffn;
     let mut layers = vec![Vec::new(); model.shape().layers];
+    let mut outputs = vec![Vec::new(); if normed { layers.len() } else { 0 }];
     let probe = Probe {
         residuals: true,
+        ffn_outputs: normed,
         ..Probe::default()
     };
-    model.observe(&sequences, probe, &mut |_, Observed { residuals, .. }| {
-        for (all, more) in layers.iter_mut().zip(residuals) {
+    model.observe(&sequences, probe, &mut |_, observed: Observed| {
+        for (all, more) in layers.iter_mut().zip(observed.residuals) {
+            all.extend(more);
+        }
+        for (all, more) in outputs.iter_mut().zip(observed.ffn_outputs) {
             all.extend(more);
         }
     })?;
     let d_model = model.shape().d_model;
     Ok(ResidualStream {
         positions: layers[0].len() / d_model,
-        layers: (layers.iter())
-            .map(|residuals| summarise(residuals, d_model, study.calibration.statistic))
+        layers: (layers.iter().enumerate())
+            .map(|(layer, residuals)| LayerResiduals {
+                normed: (model.ffn_norm(layer))
+                    .map(|norm| NormedLayer::new(norm, residuals, &outputs[layer])),
+                ..summarise(residuals, d_model, study.calibration.statistic)
+            })
             .collect(),
     })
 }
@@ -158,6 +238,7 @@ fn summarise(residuals: &[f32], d_model: usize, statistic: Statistic) -> LayerRe
         leading_share: leading_eigenvalue(residuals, d_model, &mean_direction) / trace,
         participation_ratio: trace * trace / squared_frobenius_norm(residuals, d_model),
         mean_direction,
+        normed: None,
     }
 }
 

@@ -1,18 +1,19 @@
 //! Sweep: every rollout that the study needs, each made once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::calibrate::NeuronCalibration;
+use super::judge::{BehaviorJudge, Curve, Reader};
 use super::predict::SealedPredictions;
 use super::screen::Group;
+use super::search::DoseReason;
 use crate::events::{Event, Listener};
-use crate::law;
 use crate::model::{Cell, LanguageModel, Steering};
 use crate::record::key::{ModelFingerprint, TrialKey, rollout_seed};
 use crate::record::store::TrialStore;
 use crate::record::trial::Trial;
 use crate::spec::doses::DoseUnit;
-use crate::study::{Prompt, Study};
+use crate::study::{Behavior, Prompt, Study};
 use crate::units::{Dose, NeuronId, Sign, TokenId};
 
 /// One dose of the grid for one neuron.
@@ -43,15 +44,19 @@ pub fn grid(study: &Study, neuron: &NeuronCalibration) -> Vec<GridDose> {
                 DoseUnit::Budget => magnitude,
                 DoseUnit::Activation => magnitude / neuron.budget,
             };
-            GridDose {
-                sign,
-                budgets,
-                dose: Dose((sign.factor() * budgets * neuron.budget) as f32),
-                law_coordinate: sign.factor()
-                    * law::control_coordinate(sign.factor() * budgets, neuron.c0),
-            }
+            dose(neuron, sign, budgets)
         })
         .collect()
+}
+
+/// A dose of `budgets` on one branch of a neuron.
+pub fn dose(neuron: &NeuronCalibration, sign: Sign, budgets: f64) -> GridDose {
+    GridDose {
+        sign,
+        budgets,
+        dose: Dose((sign.factor() * budgets * neuron.budget) as f32),
+        law_coordinate: neuron.coordinate(sign, budgets),
+    }
 }
 
 /// A rollout of the study: the cell of a prompt, steered or clean.
@@ -86,28 +91,17 @@ pub struct TrialPlan<'a> {
 }
 
 impl<'a> TrialPlan<'a> {
-    /// The trials of the calibration neurons on the generic prompts, with the clean rollouts.
-    pub fn calibration(study: &'a Study, groups: &[Group], neurons: &[NeuronCalibration]) -> Self {
+    /// The trials of these subjects at the doses of the grid, with the clean rollouts.
+    pub fn of_grid(study: &'a Study, subjects: &[Subject<'a>]) -> Self {
         let mut plan = Self::new(study);
-        let prompts = study.calibration_prompts();
-        plan.add_clean(study, prompts);
-        for group in groups.iter().filter(|group| group.is_calibration()) {
-            plan.add_group(study, group, neurons, prompts);
-        }
-        plan
-    }
-
-    /// The trials of every other neuron on the prompts of its behaviours, with the clean rollouts.
-    pub fn sweep(study: &'a Study, groups: &[Group], neurons: &[NeuronCalibration]) -> Self {
-        let mut plan = Self::new(study);
-        for behavior in &study.behaviors {
-            let prompts = study.prompts_of(behavior);
-            plan.add_clean(study, prompts);
-            for group in groups
-                .iter()
-                .filter(|group| group.behaviors.contains(&behavior.name))
-            {
-                plan.add_group(study, group, neurons, prompts);
+        for subject in subjects {
+            for prompt in subject.prompts {
+                plan.add(cell(study, &prompt.tokens, None));
+            }
+            for neuron in &subject.neurons {
+                for dose in grid(study, neuron) {
+                    plan.add_dose(study, subject.prompts, neuron, &dose);
+                }
             }
         }
         plan
@@ -135,35 +129,56 @@ impl<'a> TrialPlan<'a> {
         self.cells.iter()
     }
 
-    fn add_clean(&mut self, study: &Study, prompts: &'a [Prompt]) {
-        for prompt in prompts {
-            self.add(cell(study, &prompt.tokens, None));
-        }
-    }
-
-    fn add_group(
+    /// One dose on every prompt.
+    fn add_dose(
         &mut self,
         study: &Study,
-        group: &Group,
-        neurons: &[NeuronCalibration],
         prompts: &'a [Prompt],
+        neuron: &NeuronCalibration,
+        dose: &GridDose,
     ) {
-        for neuron in neurons.iter().filter(|n| group.neurons.contains(&n.neuron)) {
-            for dose in grid(study, neuron) {
-                for prompt in prompts {
-                    self.add(cell(
-                        study,
-                        &prompt.tokens,
-                        Some((neuron.neuron, dose.dose)),
-                    ));
-                }
-            }
+        for prompt in prompts {
+            let steered = Some((neuron.neuron, dose.dose));
+            self.add(cell(study, &prompt.tokens, steered));
         }
     }
 
     fn add(&mut self, cell: Cell<'a>) {
         self.cells.insert(TrialKey::of(&self.model, &cell), cell);
     }
+}
+
+/// The neurons of one behaviour and the prompts on which they are steered.
+pub struct Subject<'a> {
+    /// What judges them.
+    pub behavior: &'a Behavior,
+    /// The prompts.
+    pub prompts: &'a [Prompt],
+    /// The neurons, sorted.
+    pub neurons: Vec<&'a NeuronCalibration>,
+}
+
+/// What the sweep measures: every behaviour on its own prompts, with the neurons of its groups.
+pub fn subjects<'a>(
+    study: &'a Study,
+    groups: &[Group],
+    neurons: &'a [NeuronCalibration],
+) -> Vec<Subject<'a>> {
+    (study.behaviors.iter())
+        .map(|behavior| {
+            let measured: BTreeSet<NeuronId> = (groups.iter())
+                .filter(|group| group.behaviors.contains(&behavior.name))
+                .flat_map(|group| group.neurons.iter().copied())
+                .collect();
+            Subject {
+                behavior,
+                prompts: study.prompts_of(behavior),
+                neurons: (neurons.iter())
+                    .filter(|n| measured.contains(&n.neuron))
+                    .collect(),
+            }
+        })
+        .collect()
 }
 
 /// Makes the sealed study's rollouts: the seal is proof that the predictions were fixed before. Returns how many were made.
@@ -175,12 +190,110 @@ pub fn sweep(
     listener: &mut dyn Listener,
 ) -> anyhow::Result<usize> {
     let predictions = sealed.predictions();
-    let plan = TrialPlan::sweep(
+    let subjects = subjects(
         study,
         &predictions.screening.groups,
         &predictions.calibration.neurons,
     );
-    run_missing(&plan, model, store, listener)
+    run(study, &subjects, model, store, listener)
+}
+
+/// Makes the rollouts of these subjects that are not in the store: those of the grid, then those that a search asks for. Returns how
+/// many were made.
+pub fn run(
+    study: &Study,
+    subjects: &[Subject<'_>],
+    model: &dyn LanguageModel,
+    store: &mut TrialStore,
+    listener: &mut dyn Listener,
+) -> anyhow::Result<usize> {
+    let mut made = run_missing(&TrialPlan::of_grid(study, subjects), model, store, listener)?;
+    if study.doses.tolerance.is_none() {
+        return Ok(made);
+    }
+    let mut branches = branches(study, subjects);
+    loop {
+        let mut plan = TrialPlan::new(study);
+        for branch in &branches {
+            if let Some((dose, _)) = branch.next(study) {
+                plan.add_dose(study, branch.subject.prompts, branch.neuron, &dose);
+            }
+        }
+        if plan.is_empty() {
+            return Ok(made);
+        }
+        made += run_missing(&plan, model, store, listener)?;
+        read_next(study, subjects, &mut branches, model, store)?;
+    }
+}
+
+/// A branch whose doses are searched.
+struct Branch<'a> {
+    place: usize,
+    subject: &'a Subject<'a>,
+    neuron: &'a NeuronCalibration,
+    curve: Curve,
+}
+
+impl Branch<'_> {
+    /// The dose to run next, and why: of the grid as long as it has been read in part only.
+    fn next(&self, study: &Study) -> Option<(GridDose, DoseReason)> {
+        let sign = self.curve.sign;
+        let on_branch = |dose: &GridDose| dose.sign == sign;
+        let mut grid = grid(study, self.neuron).into_iter().filter(on_branch);
+        match grid.nth(self.curve.points.len()) {
+            Some(dose) => Some((dose, DoseReason::Grid)),
+            None => {
+                let (budgets, why) = self.curve.next_dose(study)?;
+                Some((dose(self.neuron, sign, budgets), why))
+            }
+        }
+    }
+}
+
+fn branches<'a>(study: &Study, subjects: &'a [Subject<'a>]) -> Vec<Branch<'a>> {
+    let mut branches = Vec::new();
+    for (place, subject) in subjects.iter().enumerate() {
+        for &neuron in &subject.neurons {
+            branches.extend(study.doses.signs.iter().map(|&sign| Branch {
+                place,
+                subject,
+                neuron,
+                curve: Curve {
+                    behavior: subject.behavior.name.clone(),
+                    neuron: neuron.neuron,
+                    sign,
+                    prompts: subject.prompts.len(),
+                    points: Vec::new(),
+                },
+            }));
+        }
+    }
+    branches
+}
+
+/// Judges the next dose of every branch, which is in the store; at first all of its grid.
+fn read_next(
+    study: &Study,
+    subjects: &[Subject<'_>],
+    branches: &mut [Branch<'_>],
+    model: &dyn LanguageModel,
+    store: &TrialStore,
+) -> anyhow::Result<()> {
+    let reader = Reader::new(study, model, store);
+    for (place, subject) in subjects.iter().enumerate() {
+        let mut judge = BehaviorJudge::new(study, subject.behavior, subject.prompts, &reader)?;
+        for branch in branches.iter_mut().filter(|branch| branch.place == place) {
+            while let Some((dose, why)) = branch.next(study) {
+                let point = judge.point(branch.neuron, &dose, why, &mut |_| Ok(()))?;
+                branch.curve.add(point);
+                if !(branch.next(study)).is_some_and(|(_, why)| why.is_grid()) {
+                    break;
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Makes the planned rollouts that are not in the store yet. Returns how many were made.

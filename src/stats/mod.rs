@@ -1,5 +1,13 @@
 //! Small statistics, each with its source.
 
+mod isotonic;
+mod rank;
+mod ridge;
+
+pub use isotonic::{crossing, isotonic};
+pub use rank::{area_under_roc, bootstrap, ranks, spearman};
+pub use ridge::Ridge;
+
 use serde::{Deserialize, Serialize};
 
 /// A confidence interval, both ends included.

@@ -9,7 +9,9 @@ use super::ExportError;
 use super::row::{Fields, Row, Sink};
 use crate::record::run_record::RunRecord;
 use crate::spec::neurons::Role;
-use crate::stages::verdict::{BranchVerdict, NeuronVerdict, Threshold, Window};
+use crate::stages::verdict::{
+    BranchVerdict, NeuronVerdict, Threshold, ThresholdInterval, Window,
+};
 use crate::units::{NeuronId, Sign};
 
 /// The role of every neuron of the study.
@@ -29,9 +31,8 @@ pub fn write_calibration<W: Write>(
     let calibration = &record.sealed.predictions().calibration;
     let roles = roles(record);
     let multiples: BTreeMap<(NeuronId, Sign), Option<f64>> = calibration
-        .multiples
-        .iter()
-        .map(|m| ((m.neuron, m.sign), m.multiple))
+        .ceilings()
+        .map(|branch| ((branch.neuron, branch.sign), branch.ceiling))
         .collect();
     let multiple = |neuron, sign| json!(multiples.get(&(neuron, sign)).copied().flatten());
     for entry in &calibration.neurons {
@@ -83,8 +84,10 @@ pub fn write_predictions<W: Write>(
                 ("sign", json!(ceiling.sign)),
                 ("predictor", json!(fitted.predictor)),
                 ("parameter", json!(fitted.parameter)),
-                ("ceiling_budgets", json!(estimate.map(|e| e.multiple))),
+                ("ceiling_budgets", json!(estimate.and_then(|e| e.multiple))),
                 ("ceiling_cos", json!(estimate.map(|e| e.coordinate))),
+                ("ceiling_cos_low", json!(estimate.and_then(|e| Some(e.interval?.low)))),
+                ("ceiling_cos_high", json!(estimate.and_then(|e| Some(e.interval?.high)))),
                 ("seal", json!(record.sealed.seal().sha256)),
                 ("sealed_at", json!(record.sealed.seal().sealed_at)),
             ]))?;
@@ -128,10 +131,12 @@ fn verdict_row(
 ) -> Row {
     let (window, reason, evidence) = match &branch.window {
         Window::Open => ("open", Value::Null, Value::Null),
+        Window::Undecided { evidence } => ("undecided", Value::Null, json!(evidence)),
         Window::Closed { reason, evidence } => ("closed", json!(reason), json!(evidence)),
         Window::Censored { evidence } => ("censored", Value::Null, json!(evidence)),
     };
     let [reached, budgets, cos] = threshold(branch.ceiling);
+    let [low, high] = ends(branch.ceiling_interval);
     let fields = vec![
         ("study", json!(study)),
         ("behavior", json!(verdict.behavior)),
@@ -147,13 +152,18 @@ fn verdict_row(
         ("ceiling_reached", reached),
         ("ceiling_budgets", budgets),
         ("ceiling_cos", cos),
+        ("ceiling_cos_low", low),
+        ("ceiling_cos_high", high),
     ];
     let triggers = branch.triggers.iter().map(|at| {
         let [reached, budgets, cos] = threshold(at.trigger);
+        let [low, high] = ends(at.interval);
         let fields = vec![
             ("trigger_reached", reached),
             ("trigger_budgets", budgets),
             ("trigger_cos", cos),
+            ("trigger_cos_low", low),
+            ("trigger_cos_high", high),
         ];
         (at.horizon, Fields(fields))
     });
@@ -175,6 +185,14 @@ fn threshold(threshold: Threshold) -> [Value; 3] {
             coordinate,
         } => [json!(false), json!(budgets), json!(coordinate)],
     }
+}
+
+/// The ends of an interval as coordinates; null where one lies beyond the doses, or there is no interval.
+fn ends(interval: Option<ThresholdInterval>) -> [Value; 2] {
+    let end = |end: Threshold| json!(end.reached().then(|| end.coordinate()));
+    interval.map_or([Value::Null, Value::Null], |interval| {
+        [end(interval.low), end(interval.high)]
+    })
 }
 
 fn plain(fields: Vec<(&'static str, Value)>) -> Row {

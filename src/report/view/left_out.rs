@@ -22,13 +22,13 @@ fn censored(input: &Input) -> Option<String> {
         .filter(|b| matches!(b.window, Window::Censored { .. }))
         .count();
     (censored > 0).then(|| {
-        format!("{} of {} censored: the dose grid ended before a threshold that the verdict needs. Larger doses would tell.", thousands(censored), counted(total, "branch"))
+        format!("{} of {} censored: the doses ended before a threshold that the verdict needs. Larger doses would tell.", thousands(censored), counted(total, "branch"))
     })
 }
 
 fn unfitted(input: &Input) -> Option<String> {
     let names: Vec<String> = (input.predictions.predictors.iter())
-        .filter(|p| p.parameter.is_none())
+        .filter(|p| !p.is_fitted())
         .map(|p| keyword(p.predictor))
         .collect();
     (!names.is_empty()).then(|| {
@@ -41,10 +41,14 @@ fn unfitted(input: &Input) -> Option<String> {
 }
 
 fn calibration(input: &Input) -> Option<String> {
-    let multiples = &input.predictions.calibration.multiples;
-    let never = multiples.iter().filter(|m| m.multiple.is_none()).count();
+    let calibration = &input.predictions.calibration;
+    let branches = calibration.ceilings().count();
+    let never = calibration.ceilings().filter(|branch| branch.ceiling.is_none()).count();
     (never > 0).then(|| {
-        format!("{never} of {} of the calibration neurons did not collapse within the grid and took no part in fitting.", counted(multiples.len(), "branch"))
+        format!(
+            "{never} of {} of the calibration neurons did not collapse within the doses: medians count them above every number, the regression at their largest dose.",
+            counted(branches, "branch")
+        )
     })
 }
 

@@ -102,7 +102,12 @@ fn doses(input: &Input) -> Vec<Choice> {
         choice(
             "doses.grid",
             magnitudes.join(" "),
-            "magnitudes; thresholds are doses of this grid",
+            "magnitudes that every branch is measured at",
+        ),
+        choice(
+            "doses.tolerance",
+            (doses.tolerance).map_or("no search".into(), number),
+            "how closely a search encloses trigger and ceiling with further doses, in budgets",
         ),
         choice(
             "doses.apply",
@@ -146,6 +151,7 @@ fn calibration(input: &Input) -> Vec<Choice> {
 fn ceiling(input: &Input) -> Vec<Choice> {
     let ceiling = &input.study.ceiling;
     let predictors: Vec<String> = ceiling.predictors.iter().map(keyword).collect();
+    let triggers: Vec<String> = (input.study.trigger.predictors.iter()).map(keyword).collect();
     vec![
         choice(
             "ceiling.predictors",
@@ -166,6 +172,21 @@ fn ceiling(input: &Input) -> Vec<Choice> {
             "ceiling.kappa",
             ceiling.kappa.map_or("fitted".into(), number),
             "κ of `participation_ratio`: m* = κ·√(1 − λ₁/Σλ)",
+        ),
+        choice(
+            "ceiling.interval",
+            number(ceiling.interval),
+            "level of the prediction intervals",
+        ),
+        choice(
+            "trigger.predictors",
+            triggers.join(" "),
+            "trigger predictors that are scored",
+        ),
+        choice(
+            "trigger.headline",
+            keyword(input.study.trigger.headline),
+            "the trigger predictor behind the sealed forecast",
         ),
         choice(
             "ceiling.bulk",
@@ -233,6 +254,16 @@ fn thresholds(input: &Input) -> Vec<Choice> {
             "coordinate of triggers and ceilings: the law's, or the measured cosθ",
         ),
         choice(
+            "thresholds.estimate",
+            keyword(thresholds.estimate),
+            "how thresholds are read off the shares at the doses: interpolated on a monotone fit, or the first dose of the grid",
+        ),
+        choice(
+            "thresholds.resamples",
+            thresholds.resamples.to_string(),
+            "bootstrap resamples of the prompts behind the interval of each threshold",
+        ),
+        choice(
             "thresholds.confidence",
             fixed(thresholds.confidence, 3),
             "level of the intervals",
@@ -243,14 +274,14 @@ fn thresholds(input: &Input) -> Vec<Choice> {
             "horizon of the verdict, in tokens",
         ),
         choice(
-            "verdict.reasons.late_depth",
-            number(reasons.late_depth),
-            "relative depth from which a closed branch is called too late",
+            "verdict.reasons.late_survival",
+            number(reasons.late_survival),
+            "share of the open branches' median survival off the write's own axis below which a closed branch is called too late",
         ),
         choice(
-            "verdict.reasons.cap_shortfall",
-            number(reasons.cap_shortfall),
-            "shortfall of the measured cosθ, at the largest dose, that is called a cap",
+            "verdict.reasons.cap_margin",
+            number(reasons.cap_margin),
+            "margin by which the reachable cosθ must lie below the median trigger or the predicted ceiling to be called capped",
         ),
     ]
 }

@@ -8,7 +8,7 @@ use crate::report::format::{
 };
 use crate::report::input::Input;
 use crate::stages::predict::FittedPredictor;
-use crate::stages::verdict::{CeilingScore, ErrorEstimate, ForecastScore};
+use crate::stages::scoreboard::{CeilingScore, ErrorEstimate, ForecastScore};
 
 /// Fewer scored neurons than this are called few.
 const FEW: usize = 20;
@@ -105,10 +105,12 @@ fn parameter(fitted: &FittedPredictor) -> String {
     let symbol = match fitted.predictor {
         Predictor::ParticipationRatio => "κ",
         Predictor::Constant | Predictor::Calibrated => "m*",
+        Predictor::Regression => "",
     };
-    match fitted.parameter {
-        Some(value) => format!("{symbol} = {}", fixed(value, 3)),
-        None => "not fitted".into(),
+    match (fitted.parameter, &fitted.regression) {
+        (Some(value), _) => format!("{symbol} = {}", fixed(value, 3)),
+        (None, Some(fit)) => counted(fit.weights.len(), "weight"),
+        (None, None) => "not fitted".into(),
     }
 }
 
@@ -173,7 +175,7 @@ fn capitalised(text: &str) -> String {
 fn why_not_compared(input: &Input) -> String {
     let headline = input.study.ceiling.headline;
     let unfitted = (input.predictions.predictors.iter())
-        .any(|p| p.predictor == headline && p.parameter.is_none());
+        .any(|p| p.predictor == headline && !p.is_fitted());
     if unfitted {
         return format!(
             "The headline predictor, {}, could not be fitted: too few calibration branches collapsed within the dose grid.",

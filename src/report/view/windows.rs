@@ -132,6 +132,7 @@ fn neuron_row(input: &Input, verdict: &NeuronVerdict) -> NeuronRow {
 fn branch_row(input: &Input, verdict: &NeuronVerdict, branch: &BranchVerdict) -> BranchRow {
     let (kind, evidence) = match &branch.window {
         Window::Open => ("open", String::new()),
+        Window::Undecided { evidence } => ("undecided", evidence.clone()),
         Window::Closed { evidence, .. } => ("closed", evidence.clone()),
         Window::Censored { evidence } => ("censored", evidence.clone()),
     };
@@ -174,7 +175,7 @@ pub fn threshold(threshold: Threshold) -> Place {
 fn estimate(estimate: CeilingEstimate) -> Place {
     Place {
         coordinate: coordinate(estimate.coordinate),
-        budgets: budgets(estimate.multiple),
+        budgets: estimate.multiple.map_or(NOTHING.into(), budgets),
         reached: true,
     }
 }

@@ -157,6 +157,7 @@ fn contrast(
     let pairs = Contrast {
         original: pair(original),
         perturbed: pair(perturbed),
+        prefill: prefill.clone(),
     };
     let most = context.target.shape().context;
     let longest = pairs

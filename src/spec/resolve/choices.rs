@@ -23,12 +23,9 @@ pub fn ceiling(context: &mut Context<'_>) -> Ceiling {
         }
     }
     needs_calibration(context, &path, &predictors);
-    let default = if predictors.contains(&Predictor::Calibrated) {
-        Predictor::Calibrated
-    } else {
-        predictors.first().copied().unwrap_or(Predictor::Constant)
-    };
-    let headline = spec.headline.unwrap_or(default);
+    // Each uses more of what is known than the one before.
+    let default = predictors.iter().max().copied();
+    let headline = (spec.headline.or(default)).unwrap_or(Predictor::Constant);
     if !predictors.contains(&headline) {
         let message = format!(
             "the headline predictor `{}` is not one of `ceiling.predictors`",
@@ -56,6 +53,7 @@ pub fn ceiling(context: &mut Context<'_>) -> Ceiling {
         constant: spec.constant,
         kappa: spec.kappa,
         bulk: spec.bulk,
+        interval: spec.interval,
     }
 }
 
@@ -78,7 +76,7 @@ fn needs_calibration(context: &mut Context<'_>, path: &SpecPath, predictors: &[P
             Predictor::ParticipationRatio => {
                 "add a group with `role: calibration`, give `ceiling.kappa`, or leave the predictor out of `ceiling.predictors`"
             }
-            Predictor::Calibrated => {
+            Predictor::Calibrated | Predictor::Regression => {
                 "add a group with `role: calibration`, or leave the predictor out of `ceiling.predictors`"
             }
         };
@@ -156,6 +154,8 @@ pub fn thresholds(spec: &StudySpec) -> Thresholds {
         flip_share: thresholds.flip_share,
         collapse_share: thresholds.collapse_share,
         coordinate: thresholds.coordinate,
+        estimate: thresholds.estimate,
+        resamples: thresholds.resamples,
         confidence: thresholds.confidence,
     }
 }

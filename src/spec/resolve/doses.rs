@@ -2,7 +2,7 @@
 
 use super::context::Context;
 use crate::spec::coherence::Detector;
-use crate::spec::doses::{Apply, DoseRange, DosesSpec};
+use crate::spec::doses::{Apply, DoseRange, DoseUnit, DosesSpec, Search};
 use crate::spec::path::SpecPath;
 use crate::study::{Doses, Rollout};
 use crate::units::{Horizon, Sign};
@@ -83,20 +83,8 @@ pub fn doses(context: &mut Context<'_>, rollout: Option<&Rollout>) -> Option<Dos
     let spec = &context.written.spec.doses;
     let path = SpecPath::root().key("doses");
     window(context, &path.key("window"), spec, rollout);
-    let given = [
-        ("grid", spec.grid.is_some()),
-        ("linear", spec.linear.is_some()),
-        ("geometric", spec.geometric.is_some()),
-    ];
-    let key = context.exactly_one(&path, &given)?;
-    let path = path.key(key);
-    let magnitudes = match (&spec.grid, &spec.linear, &spec.geometric) {
-        (Some(grid), _, _) => grid.clone(),
-        (_, Some(range), _) => range_magnitudes(context, &path, range, linear)?,
-        (_, _, Some(range)) => range_magnitudes(context, &path, range, geometric)?,
-        _ => return None,
-    };
-    check_magnitudes(context, &path, &magnitudes, spec.grid.is_some())?;
+    let tolerance = tolerance(context, &path, spec)?;
+    let magnitudes = magnitudes(context, &path, spec)?;
     let signs = signs(
         context,
         &SpecPath::root().key("doses").key("signs"),
@@ -105,10 +93,82 @@ pub fn doses(context: &mut Context<'_>, rollout: Option<&Rollout>) -> Option<Dos
     Some(Doses {
         unit: spec.unit,
         magnitudes,
+        tolerance,
         signs,
         apply: spec.apply,
         window: spec.window,
     })
+}
+
+/// What a search starts from when the spec names no grid: 0.2 to 3 budgets.
+const SEARCH_START: DoseRange = DoseRange {
+    from: 0.2,
+    to: 3.0,
+    count: 6,
+};
+
+/// The magnitudes, or `None` and reports.
+fn magnitudes(context: &mut Context<'_>, path: &SpecPath, spec: &DosesSpec) -> Option<Vec<f64>> {
+    let given = [
+        ("grid", spec.grid.is_some()),
+        ("linear", spec.linear.is_some()),
+        ("geometric", spec.geometric.is_some()),
+    ];
+    if spec.search.is_some() && given.iter().all(|(_, written)| !written) {
+        if spec.unit == DoseUnit::Activation {
+            context.reject(
+                &path.key("unit"),
+                "a search without a grid starts from doses in budgets",
+                "give a `grid` in activation units, or leave `unit` out",
+            );
+            return None;
+        }
+        return range_magnitudes(context, path, &SEARCH_START, geometric);
+    }
+    let key = context.exactly_one(path, &given)?;
+    let path = path.key(key);
+    let magnitudes = match (&spec.grid, &spec.linear, &spec.geometric) {
+        (Some(grid), _, _) => grid.clone(),
+        (_, Some(range), _) => range_magnitudes(context, &path, range, linear)?,
+        (_, _, Some(range)) => range_magnitudes(context, &path, range, geometric)?,
+        _ => return None,
+    };
+    check_magnitudes(context, &path, &magnitudes, spec.grid.is_some())?;
+    Some(magnitudes)
+}
+
+/// How closely a search encloses the thresholds; `Some(None)` without a search, `None` and a report when it makes no sense.
+fn tolerance(
+    context: &mut Context<'_>,
+    path: &SpecPath,
+    spec: &DosesSpec,
+) -> Option<Option<f64>> {
+    const DEFAULT: f64 = 0.05;
+    // Doses enter the forward pass in single precision, of which this leaves enough.
+    const LEAST: f64 = 1e-4;
+    match (spec.search, spec.tolerance) {
+        (None, None) => Some(None),
+        (None, Some(_)) => {
+            context.reject(
+                &path.key("tolerance"),
+                "a tolerance is for a search, and there is none",
+                "add `search: bisect`, or remove `tolerance`",
+            );
+            None
+        }
+        (Some(Search::Bisect), tolerance) => {
+            let tolerance = tolerance.unwrap_or(DEFAULT);
+            if tolerance < LEAST {
+                context.reject(
+                    &path.key("tolerance"),
+                    format!("the tolerance {tolerance} is finer than {LEAST} budgets"),
+                    "a few hundredths are usual: the share of a few dozen prompts says no more",
+                );
+                return None;
+            }
+            Some(Some(tolerance))
+        }
+    }
 }
 
 /// The signs in order, each written once.

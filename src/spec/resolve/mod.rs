@@ -11,7 +11,9 @@ mod neurons;
 mod oracle;
 mod prompts;
 mod random;
+mod remaining;
 mod screens;
+mod trigger;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -50,6 +52,7 @@ fn study(context: &mut Context<'_>, folder: &Path) -> Option<Study> {
     let behaviors = behaviors::behaviors(context, &sets);
     let neurons = neurons::groups(context);
     let ceiling = choices::ceiling(context);
+    let trigger = trigger::trigger(context, &sets, &behaviors);
     let coherence = choices::coherence(context, &sets);
     disjoint::calibration_prompts(context, &sets);
     device(context);
@@ -67,6 +70,7 @@ fn study(context: &mut Context<'_>, folder: &Path) -> Option<Study> {
         rollout: rollout?,
         calibration,
         ceiling,
+        trigger,
         coherence: coherence?,
         thresholds: choices::thresholds(spec),
         reasons: spec.verdict.reasons,

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::behaviors::measured_on;
 use super::context::Context;
-use super::{disjoint, random, screens};
+use super::{disjoint, random, remaining, screens};
 use crate::spec::neurons::{NeuronGroupSpec, NeuronsAt, RandomSpec, Role};
 use crate::spec::path::SpecPath;
 use crate::spec::range::IndexRange;
@@ -33,7 +33,9 @@ pub fn groups(context: &mut Context<'_>) -> Vec<NeuronGroup> {
         .iter()
         .flat_map(|group| group.keys().copied())
         .collect();
-    let drawn = draws(context, &section, &mut taken);
+    let mut drawn = draws(context, &section, &mut taken);
+    drawn.extend(remaining::rest(context, &section, &mut taken));
+    drawn.extend(remaining::directions(context, &section));
     let mut groups = Vec::new();
     for (index, (spec, name)) in specs.iter().zip(names).enumerate() {
         let path = section.item(index);
@@ -60,7 +62,9 @@ fn named_neurons(context: &mut Context<'_>, path: &SpecPath, spec: &NeuronGroupS
     let given = [
         ("at", spec.at.is_some()),
         ("random", spec.random.is_some()),
+        ("rest", spec.rest.is_some()),
         ("screen", spec.screen.is_some()),
+        ("random_directions", spec.random_directions.is_some()),
     ];
     let group = path.parent().unwrap_or_default();
     let mut named = Named::new();

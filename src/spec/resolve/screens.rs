@@ -44,6 +44,9 @@ fn has_what_it_needs(
         ScreenScore::DirectImportance => ("direct_importance", true, true),
         ScreenScore::DirectImportanceRms => ("direct_importance_rms", true, true),
         ScreenScore::OneStepPush => ("one_step_push", false, true),
+        ScreenScore::GradientActivation => ("gradient_activation", false, true),
+        ScreenScore::GradientBudgets => ("gradient_budgets", false, true),
+        ScreenScore::Random => ("random", false, false),
     };
     let has_tokens = !behavior.target_tokens.is_empty() && !behavior.control_tokens.is_empty();
     let mut missing = Vec::new();
