@@ -136,14 +136,19 @@ fn calibration(input: &Input) -> Vec<Choice> {
             "how norms over positions become one number",
         ),
         choice(
+            "calibration.steer_on",
+            calibration.steer_on.clone(),
+            "prompts on which the calibration neurons are steered, and every branch is pushed for single steps",
+        ),
+        choice(
             "calibration.rollout_prompts",
             calibration.rollout_prompts.to_string(),
-            "prompts on which the calibration neurons are steered",
+            "how many of them",
         ),
         choice(
             "calibration.push",
             number(calibration.push),
-            "strength of the one-step push screen, in budgets",
+            "strength of the one-step push behind the screen and the survival of writes, in budgets",
         ),
     ]
 }
