@@ -6,6 +6,7 @@
 
 pub mod attribution;
 pub mod calibrate;
+pub mod ceiling;
 pub mod cells;
 pub mod features;
 pub mod judge;
@@ -20,5 +21,6 @@ pub mod screen;
 pub mod search;
 pub mod sweep;
 pub mod threshold;
+pub mod trigger;
 pub mod verdict;
 pub mod window;
