@@ -19,6 +19,8 @@ pub mod scoreboard;
 pub mod scores;
 pub mod screen;
 pub mod search;
+pub mod step;
+pub mod step_ceiling;
 pub mod sweep;
 pub mod threshold;
 pub mod trigger;
