@@ -263,6 +263,9 @@ pub struct Calibration {
     pub push: f64,
     /// Name of the prompt set on which the calibration neurons are steered.
     pub steer_on: String,
+    /// Name of the set paired with it, in the other mode.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contrast: Option<String>,
     /// How many of those prompts are used.
     pub rollout_prompts: usize,
 }
@@ -291,6 +294,9 @@ pub struct Trigger {
     pub predictors: Vec<TriggerPredictor>,
     /// The one behind the sealed forecast; one of `predictors`.
     pub headline: TriggerPredictor,
+    /// Distance from trigger to ceiling in cosθ that makes an open forecast; fitted when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub margin: Option<f64>,
 }
 
 /// When a rollout counts as collapsed.
@@ -362,6 +368,15 @@ impl Study {
     /// The prompts on which the calibration neurons are steered.
     pub fn calibration_prompts(&self) -> &[Prompt] {
         let prompts = &self.prompts[&self.calibration.steer_on];
+        &prompts[..prompts.len().min(self.calibration.rollout_prompts)]
+    }
+
+    /// Their partners in the other mode; none without a contrast.
+    pub fn calibration_contrast(&self) -> &[Prompt] {
+        let Some(name) = &self.calibration.contrast else {
+            return &[];
+        };
+        let prompts = &self.prompts[name];
         &prompts[..prompts.len().min(self.calibration.rollout_prompts)]
     }
 

@@ -8,7 +8,7 @@ use minijinja::{Environment, context};
 use sha2::{Digest, Sha256};
 
 use crate::evaluate::Evaluation;
-use crate::recipe::Recipe;
+use crate::recipe::{Arch, Recipe};
 
 const TEMPLATE: &str = include_str!("card.md.j2");
 const FILES: [&str; 5] = [
@@ -66,6 +66,7 @@ pub fn write(
         TEMPLATE,
         context! {
             name => &recipe.name, parameters, words, files, accuracies, learnable, unlearnable, phases,
+            norms_after => a.arch == Arch::Gemma2, shared => recipe.prompts.shared,
             layers => a.layers, hidden => a.hidden_size, heads => a.heads, kv_heads => a.kv_heads, head_dim => a.head_dim(),
             neurons => a.intermediate_size, positions => a.max_positions,
             tokens => recipe.training.rows * recipe.training.window,

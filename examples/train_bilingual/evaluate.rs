@@ -1,14 +1,14 @@
-//! Reads the exported folder back with an independent Llama, and measures it on prompts that it never saw.
+//! Measures the exported model on prompts that it never saw.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use candle_core::{DType, Device, Tensor};
-use candle_nn::VarBuilder;
-use candle_transformers::models::llama::{Cache, Config, Llama, LlamaConfig};
+use candle_core::{Device, Tensor};
 
+use crate::exported::Exported;
 use crate::prompts::{PairedSets, Prompt};
+use crate::recipe::Arch;
 use crate::tokenizer::{EOS, Vocabulary};
 use crate::words::{CODE_ANSWER, CODE_REQUESTS};
 use crate::world::World;
@@ -36,51 +36,38 @@ pub struct Evaluation {
     pub codes_known: [Accuracy; 2],
 }
 
-struct Exported {
-    llama: Llama,
-    config: Config,
+/// The exported model and its words.
+struct Subject<'a> {
+    model: Exported,
+    vocabulary: &'a Vocabulary,
 }
 
 pub fn evaluate(
     folder: &Path,
+    arch: Arch,
     sets: &[PairedSets],
     world: &World,
     vocabulary: &Vocabulary,
 ) -> Result<Evaluation> {
-    let model = Exported::read(folder)?;
+    let mut subject = Subject {
+        model: Exported::read(folder, arch)?,
+        vocabulary,
+    };
     let mut shares = Vec::new();
     for set in sets {
         for (name, prompts) in set.named() {
-            shares.push((name, model.accuracy(prompts, vocabulary)?));
+            shares.push((name, subject.accuracy(prompts)?));
         }
     }
     Ok(Evaluation {
         sets: shares,
-        codes_known: model.codes_known(world, vocabulary)?,
+        codes_known: subject.codes_known(world)?,
     })
 }
 
-impl Exported {
-    fn read(folder: &Path) -> Result<Self> {
-        let read = |name: &str| {
-            let path = folder.join(name);
-            std::fs::read(&path)
-                .with_context(|| format!("cannot read {}; train the model first", path.display()))
-        };
-        let config: LlamaConfig = serde_json::from_slice(&read("config.json")?)?;
-        let config = config.into_config(false);
-        let weights = VarBuilder::from_buffered_safetensors(
-            read("model.safetensors")?,
-            DType::F32,
-            &Device::Cpu,
-        )?;
-        Ok(Exported {
-            llama: Llama::load(weights, &config)?,
-            config,
-        })
-    }
-
-    fn accuracy(&self, prompts: &[Prompt], vocabulary: &Vocabulary) -> Result<Accuracy> {
+impl Subject<'_> {
+    fn accuracy(&mut self, prompts: &[Prompt]) -> Result<Accuracy> {
+        let vocabulary = self.vocabulary;
         let ids: Vec<_> = prompts
             .iter()
             .map(|prompt| vocabulary.prompt(&prompt.request))
@@ -93,7 +80,8 @@ impl Exported {
         Ok(count(judged))
     }
 
-    fn codes_known(&self, world: &World, vocabulary: &Vocabulary) -> Result<[Accuracy; 2]> {
+    fn codes_known(&mut self, world: &World) -> Result<[Accuracy; 2]> {
+        let vocabulary = self.vocabulary;
         let mut known = [Accuracy { right: 0, of: 0 }; 2];
         for (slot, learnable) in [true, false].into_iter().enumerate() {
             let secrets: Vec<_> = world
@@ -123,14 +111,14 @@ impl Exported {
     }
 
     /// Greedy answers without their `<eos>`; prompts of one length share a batch.
-    fn greedy(&self, prompts: &[Vec<u32>]) -> Result<Vec<Vec<u32>>> {
+    fn greedy(&mut self, prompts: &[Vec<u32>]) -> Result<Vec<Vec<u32>>> {
         let mut by_length: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for (index, prompt) in prompts.iter().enumerate() {
             by_length.entry(prompt.len()).or_default().push(index);
         }
         let mut answers = vec![Vec::new(); prompts.len()];
         for (length, members) in by_length {
-            let mut cache = Cache::new(true, DType::F32, &self.config, &Device::Cpu)?;
+            self.model.restart()?;
             let first: Vec<u32> = members
                 .iter()
                 .flat_map(|&index| prompts[index].iter().copied())
@@ -138,7 +126,7 @@ impl Exported {
             let mut input = Tensor::from_vec(first, (members.len(), length), &Device::Cpu)?;
             let mut position = 0;
             for _ in 0..LONGEST_ANSWER {
-                let logits = self.llama.forward(&input, position, &mut cache)?;
+                let logits = self.model.forward(&input, position)?;
                 position += input.dim(1)?;
                 let next = logits.argmax(candle_core::D::Minus1)?;
                 for (&member, token) in members.iter().zip(next.to_vec1::<u32>()?) {

@@ -1,12 +1,14 @@
-//! Trains the small bilingual language model that this repository ships, from nothing but its recipe.
+//! Trains the small bilingual language models that this repository ships, each from nothing but its recipe.
 //!
 //!     cargo run --release --example train_bilingual -- specs/models/bilingual/recipe.yaml
+//!     cargo run --release --example train_bilingual -- specs/models/bilingual-postnorm/recipe.yaml
 
 mod batch;
 mod card;
 mod corpus;
 mod evaluate;
 mod export;
+mod exported;
 mod net;
 mod ops;
 mod prompts;
@@ -116,7 +118,8 @@ fn main() -> Result<()> {
         )?;
         export::weights(&net, &folder.join("model.safetensors"))?;
     }
-    let evaluation = evaluate::evaluate(folder, &sets, &world, &vocabulary)?;
+    let evaluation =
+        evaluate::evaluate(folder, recipe.architecture.arch, &sets, &world, &vocabulary)?;
     for (name, accuracy) in &evaluation.sets {
         println!(
             "{name}: {}/{} ({:.1}%)",

@@ -1,4 +1,4 @@
-//! A differentiable Llama: the same arithmetic as the engine's, in a form that can be trained.
+//! A differentiable Llama or Gemma 2: the same arithmetic as the engine's, in a form that can be trained.
 
 use std::path::Path;
 
@@ -7,8 +7,8 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
-use crate::ops::{Rotary, length, masked_softmax, rms_norm, swiglu, weighted_abs_sum};
-use crate::recipe::Architecture;
+use crate::ops::{Activation, Rotary, gated, length, masked_softmax, rms_norm, weighted_abs_sum};
+use crate::recipe::{Arch, Architecture};
 
 struct Block {
     attention_norm: Var,
@@ -16,10 +16,14 @@ struct Block {
     key: Var,
     value: Var,
     output: Var,
+    /// Of what the attention adds to the residual stream, in Gemma 2.
+    after_attention: Option<Var>,
     feed_forward_norm: Var,
     gate: Var,
     up: Var,
     down: Var,
+    /// Of what the feed-forward adds, in Gemma 2.
+    after_feed_forward: Option<Var>,
 }
 
 pub struct Net {
@@ -42,7 +46,7 @@ pub struct Inputs {
 pub struct Outputs {
     /// `[rows, window, vocabulary]`
     pub logits: Tensor,
-    /// `Σ_i |a_i|·‖v_i‖ / ‖r‖`, mean over layers: `[rows, window]`
+    /// `Σ_i |a_i|·‖v_i‖ / ‖r‖`, mean over layers: `[rows, window]`; with a norm after the feed-forward, of what leaves it
     pub contributions: Tensor,
 }
 
@@ -51,60 +55,115 @@ impl Net {
         let rng = &mut ChaCha8Rng::seed_from_u64(seed);
         let a = architecture;
         let (d, kv) = (a.hidden_size, a.kv_heads * a.head_dim());
-        // Projections into the residual stream start smaller, so that its variance does not grow with depth.
-        let residual_scale = (2.0 * a.layers as f64).sqrt().recip();
+        // Projections into the residual stream start smaller, so that its variance does not grow with depth; where a norm
+        // follows, it decides what they add.
+        let (residual_scale, norms_after) = match a.arch {
+            Arch::Llama => ((2.0 * a.layers as f64).sqrt().recip(), false),
+            Arch::Gemma2 => (1.0, true),
+        };
+        let norm = || unit_norm(a.arch, d);
+        let norm_after = || norms_after.then(norm).transpose();
         let block = |rng: &mut ChaCha8Rng| {
             Ok(Block {
-                attention_norm: ones(d)?,
+                attention_norm: norm()?,
                 query: normal(rng, d, d, 1.0)?,
                 key: normal(rng, kv, d, 1.0)?,
                 value: normal(rng, kv, d, 1.0)?,
                 output: normal(rng, d, d, residual_scale)?,
-                feed_forward_norm: ones(d)?,
+                after_attention: norm_after()?,
+                feed_forward_norm: norm()?,
                 gate: normal(rng, a.intermediate_size, d, 1.0)?,
                 up: normal(rng, a.intermediate_size, d, 1.0)?,
                 down: normal(rng, d, a.intermediate_size, residual_scale)?,
+                after_feed_forward: norm_after()?,
             })
         };
         Ok(Net {
             embedding: normal(rng, vocabulary, d, 1.0)?,
             blocks: (0..a.layers).map(|_| block(rng)).collect::<Result<_>>()?,
-            norm: ones(d)?,
+            norm: norm()?,
             architecture: a.clone(),
         })
     }
 
     /// Logits for every position, and how much the feed-forwards contribute there.
     pub fn forward(&self, inputs: &Inputs) -> Result<Outputs> {
-        let (rows, window) = inputs.ids.dims2()?;
+        let (_, window) = inputs.ids.dims2()?;
         let a = &self.architecture;
-        let eps = a.rms_norm_eps as f32;
         let rotary = Rotary::new(window, a.head_dim(), a.rope_theta as f32);
-        let mut x = self
-            .embedding
-            .index_select(&inputs.ids.flatten_all()?, 0)?
-            .reshape((rows, window, a.hidden_size))?;
+        let mut x = self.embed(&inputs.ids)?;
         let mut contributions = Vec::with_capacity(a.layers);
         for (block, push) in self.blocks.iter().zip(&inputs.pushes) {
-            let h = rms_norm(&x, &block.attention_norm, eps)?;
-            x = (x + self.attention(block, &h, &rotary, &inputs.mask)?)?;
-            let h = rms_norm(&x, &block.feed_forward_norm, eps)?;
-            // [rows, window, intermediate]: the activations whose channels are the neurons
-            let activations = swiglu(&linear(&h, &block.gate)?, &linear(&h, &block.up)?)?;
-            let write_lengths = block.down.sqr()?.sum(0)?.sqrt()?;
-            let written = weighted_abs_sum(&activations, &write_lengths)?;
+            let h = self.norm(&x, &block.attention_norm)?;
+            let mut added = self.attention(block, &h, &rotary, &inputs.mask)?;
+            if let Some(norm) = &block.after_attention {
+                added = self.norm(&added, norm)?;
+            }
+            x = (x + added)?;
+            let (added, written) = self.feed_forward(block, &x)?;
             contributions.push((written / (length(&x)? + 1e-3)?)?.squeeze(D::Minus1)?);
-            x = (x + linear(&activations, &block.down)?)?;
+            x = (x + added)?;
+            // Of the stream, after any norm: a push before the norm would replace what the layer adds, and never be longer
+            // than that, where this asks the later layers to bear the same push whatever the block is.
             if let Some(push) = push {
                 let push = length(&x.detach())?.broadcast_mul(push)?;
                 x = (x + push)?;
             }
         }
-        let h = rms_norm(&x, &self.norm, eps)?;
+        let h = self.norm(&x, &self.norm)?;
         Ok(Outputs {
             logits: linear(&h, &self.embedding)?,
             contributions: (Tensor::stack(&contributions, 0)?.mean(0))?,
         })
+    }
+
+    fn embed(&self, ids: &Tensor) -> Result<Tensor> {
+        let (rows, window) = ids.dims2()?;
+        let width = self.architecture.hidden_size;
+        let x = self
+            .embedding
+            .index_select(&ids.flatten_all()?, 0)?
+            .reshape((rows, window, width))?;
+        match self.architecture.arch {
+            Arch::Llama => Ok(x),
+            Arch::Gemma2 => x * (width as f64).sqrt(),
+        }
+    }
+
+    fn norm(&self, x: &Tensor, weight: &Var) -> Result<Tensor> {
+        let eps = self.architecture.rms_norm_eps as f32;
+        rms_norm(x, &self.gain(weight)?, eps)
+    }
+
+    /// The gain of a norm; Gemma 2 stores it less 1.
+    fn gain(&self, weight: &Var) -> Result<Tensor> {
+        match self.architecture.arch {
+            Arch::Llama => Ok(weight.as_tensor().clone()),
+            Arch::Gemma2 => weight.as_tensor() + 1.0,
+        }
+    }
+
+    /// What the feed-forward adds to the stream, and the lengths of its neurons' parts of that, summed: `[rows, window, 1]`.
+    fn feed_forward(&self, block: &Block, x: &Tensor) -> Result<(Tensor, Tensor)> {
+        let h = self.norm(x, &block.feed_forward_norm)?;
+        let activation = match self.architecture.arch {
+            Arch::Llama => Activation::Silu,
+            Arch::Gemma2 => Activation::GeluTanh,
+        };
+        let (gate, up) = (linear(&h, &block.gate)?, linear(&h, &block.up)?);
+        // [rows, window, intermediate]: the activations whose channels are the neurons
+        let activations = gated(&gate, &up, activation)?;
+        let output = linear(&activations, &block.down)?;
+        let Some(norm) = &block.after_feed_forward else {
+            let written = weighted_abs_sum(&activations, &lengths(&block.down)?)?;
+            return Ok((output, written));
+        };
+        // A neuron's part of what passes the norm is `a_i · gain ⊙ v_i / rms`. A penalty on `a_i · v_i` would only make the
+        // projection small, which the norm undoes.
+        let writes = block.down.broadcast_mul(&self.gain(norm)?.unsqueeze(1)?)?;
+        let rms = (length(&output)? / (output.dim(D::Minus1)? as f64).sqrt())?;
+        let written = (weighted_abs_sum(&activations, &lengths(&writes)?)? / (rms + 1e-3)?)?;
+        Ok((self.norm(&output, norm)?, written))
     }
 
     /// Grouped-query attention; the queries that share a key head are stacked along its time axis, so that keys and
@@ -151,17 +210,7 @@ impl Net {
     pub fn weights(&self) -> Vec<(String, &Var)> {
         let mut weights = vec![("model.embed_tokens.weight".to_owned(), &self.embedding)];
         for (layer, block) in self.blocks.iter().enumerate() {
-            for (name, weight) in [
-                ("input_layernorm", &block.attention_norm),
-                ("self_attn.q_proj", &block.query),
-                ("self_attn.k_proj", &block.key),
-                ("self_attn.v_proj", &block.value),
-                ("self_attn.o_proj", &block.output),
-                ("post_attention_layernorm", &block.feed_forward_norm),
-                ("mlp.gate_proj", &block.gate),
-                ("mlp.up_proj", &block.up),
-                ("mlp.down_proj", &block.down),
-            ] {
+            for (name, weight) in block.weights() {
                 weights.push((format!("model.layers.{layer}.{name}.weight"), weight));
             }
         }
@@ -197,6 +246,34 @@ impl Net {
     }
 }
 
+impl Block {
+    fn weights(&self) -> impl Iterator<Item = (&'static str, &Var)> {
+        // Llama's name for the norm before the feed-forward is Gemma 2's for the one after the attention.
+        let feed_forward_norm = match &self.after_attention {
+            None => "post_attention_layernorm",
+            Some(_) => "pre_feedforward_layernorm",
+        };
+        [
+            ("input_layernorm", Some(&self.attention_norm)),
+            ("self_attn.q_proj", Some(&self.query)),
+            ("self_attn.k_proj", Some(&self.key)),
+            ("self_attn.v_proj", Some(&self.value)),
+            ("self_attn.o_proj", Some(&self.output)),
+            ("post_attention_layernorm", self.after_attention.as_ref()),
+            (feed_forward_norm, Some(&self.feed_forward_norm)),
+            ("mlp.gate_proj", Some(&self.gate)),
+            ("mlp.up_proj", Some(&self.up)),
+            ("mlp.down_proj", Some(&self.down)),
+            (
+                "post_feedforward_layernorm",
+                self.after_feed_forward.as_ref(),
+            ),
+        ]
+        .into_iter()
+        .filter_map(|(name, weight)| Some((name, weight?)))
+    }
+}
+
 /// `x · wᵀ` with `w` in the `[out, in]` order of the files; all leading dimensions of `x` multiply as one.
 fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     let (rows, window, width) = x.dims3()?;
@@ -205,8 +282,18 @@ fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
         .reshape((rows, window, ()))
 }
 
-fn ones(size: usize) -> Result<Var> {
-    Var::from_vec(vec![1f32; size], size, &Device::Cpu)
+/// The length of each column of a `[d, width]` matrix.
+fn lengths(matrix: &Tensor) -> Result<Tensor> {
+    matrix.sqr()?.sum(0)?.sqrt()
+}
+
+/// The weight of a norm whose gain is 1.
+fn unit_norm(arch: Arch, size: usize) -> Result<Var> {
+    let stored = match arch {
+        Arch::Llama => 1f32,
+        Arch::Gemma2 => 0.0,
+    };
+    Var::from_vec(vec![stored; size], size, &Device::Cpu)
 }
 
 /// Normal with standard deviation `scale / √inputs`; candle's generator on the CPU cannot be seeded.

@@ -44,12 +44,15 @@ pub struct Architecture {
     pub rms_norm_eps: f64,
 }
 
-/// The family of the block. A sibling with a norm after the feed-forward would be a second variant here, one more
-/// norm in `net.rs` and one more config in `export.rs`.
-#[derive(Clone, Copy, Debug, Deserialize)]
+/// The family of the block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Arch {
+    /// A norm before each part, SwiGLU.
     Llama,
+    /// Norms before and after each part, GeGLU, scaled embeddings; without soft caps, and with no window shorter than the
+    /// context.
+    Gemma2,
 }
 
 #[derive(Debug, Deserialize)]
@@ -144,6 +147,9 @@ pub struct Phase {
 pub struct PromptRecipe {
     /// Folder of the prompt sets, relative to the recipe.
     pub folder: String,
+    /// Whether another recipe writes them. This one then only makes sure that they are what it would write.
+    #[serde(default)]
+    pub shared: bool,
     /// Prompts of each held-out set.
     pub held_out: usize,
     /// Prompts of each calibration set.

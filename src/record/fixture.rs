@@ -120,6 +120,7 @@ pub fn study() -> Study {
             statistic: Statistic::Mean,
             push: 0.6,
             steer_on: "generic".into(),
+            contrast: None,
             rollout_prompts: 4,
         },
         ceiling: Ceiling {
@@ -133,6 +134,7 @@ pub fn study() -> Study {
         trigger: Trigger {
             predictors: vec![TriggerPredictor::Expected],
             headline: TriggerPredictor::Expected,
+            margin: None,
         },
         coherence: Coherence {
             collapsed_if: vec![Detector::Likelihood],

@@ -22,6 +22,10 @@ pub struct CalibrationSpec {
     /// some kinds of text than on others, so requests like those of the behaviours fit best; no prompt may stand in both.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub steer_on: Option<String>,
+    /// Name of a prompt set with the same requests in the behaviour's other mode, paired with `steer_on` by position: the unsteered
+    /// answers to it are what a coherent flip would say. With it the predictor `push` foresees where flipped text collapses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub contrast: Option<String>,
     /// How many of those prompts are used; budgets are always read on all generic ones.
     #[schemars(range(min = 1))]
     pub rollout_prompts: usize,
@@ -35,6 +39,7 @@ impl Default for CalibrationSpec {
             statistic: Statistic::default(),
             push: 0.6,
             steer_on: None,
+            contrast: None,
             rollout_prompts: 16,
         }
     }
@@ -69,8 +74,8 @@ pub struct CeilingSpec {
     /// The predictors to score.
     #[schemars(length(min = 1))]
     pub predictors: Vec<Predictor>,
-    /// The predictor behind the sealed open/closed forecast; the last of `constant`, `participation_ratio`, `calibrated`, `regression`
-    /// that is listed when absent.
+    /// The predictor behind the sealed open/closed forecast; the last of `constant`, `participation_ratio`, `calibrated`, `regression`,
+    /// `one_step` that is listed when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub headline: Option<Predictor>,
     /// Collapse multiple of the predictor `constant`: collapse at `t = m*·B`. Published: 1.46 for Llama-3.1-8B.
@@ -119,6 +124,10 @@ pub enum Predictor {
     /// Ours: a ridge regression, fitted on the calibration neurons, of the ceiling's coordinate on features of the neuron that need
     /// weights and one generic forward pass only.
     Regression,
+    /// Ours: single steered forward steps along the unsteered answers to the calibration prompts, in which no token is generated. The
+    /// ceiling lies where the likeliest next token becomes as unlikely, under the unsteered model, as a collapsed text is. With enough
+    /// calibration neurons, a ridge regression of their ceilings on the doses at which half, the whole and twice that limit is crossed.
+    OneStep,
 }
 
 impl Predictor {
@@ -129,6 +138,7 @@ impl Predictor {
             Predictor::ParticipationRatio => "participation_ratio",
             Predictor::Calibrated => "calibrated",
             Predictor::Regression => "regression",
+            Predictor::OneStep => "one_step",
         }
     }
 }
@@ -143,6 +153,11 @@ pub struct TriggerSpec {
     /// The predictor behind the sealed open/closed forecast; `push` when it is listed, else `expected`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub headline: Option<TriggerPredictor>,
+    /// How far, in cosθ, the predicted trigger must lie below the predicted ceiling for a window to be forecast open. When absent: 0 for
+    /// `expected`; for `push` fitted on the calibration neurons, or 0.1 where these flip too little to fit it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = -1.0, max = 1.0))]
+    pub margin: Option<f64>,
 }
 
 impl Default for TriggerSpec {
@@ -150,6 +165,7 @@ impl Default for TriggerSpec {
         Self {
             predictors: vec![TriggerPredictor::Expected],
             headline: None,
+            margin: None,
         }
     }
 }
@@ -162,8 +178,8 @@ impl Default for TriggerSpec {
 pub enum TriggerPredictor {
     /// The behaviour's `expected_trigger`, the same for every neuron.
     Expected,
-    /// Ours: from steered single forward steps on the calibration prompts, in which no token is generated, fitted on the calibration
-    /// neurons. Needs `target_tokens` and `control_tokens`, and a group with `role: calibration`.
+    /// Ours: the dose at which single steered forward steps on the calibration prompts, in which no token is generated, bring the mean
+    /// target-minus-control logit difference above 0. Needs `target_tokens` and `control_tokens`.
     Push,
 }
 

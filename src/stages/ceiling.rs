@@ -11,8 +11,12 @@ use crate::stats::{self, Ridge};
 use crate::study::Study;
 use crate::units::{NeuronId, Sign};
 
-/// Penalty of the regression on standardised features, in units of its `n` rows' squared weights.
+/// Penalty of the regression on standardised features.
 const PENALTY: f64 = 10.0;
+/// The same for the three crossings of single steps, which are few and say much.
+const STEP_PENALTY: f64 = 1.0;
+/// With fewer calibration branches the crossings are taken as they are.
+const LEAST_STEP_BRANCHES: usize = 24;
 
 /// Fits a predictor on the calibration neurons.
 pub fn fit(study: &Study, predictor: Predictor, calibration: &Calibration) -> FittedPredictor {
@@ -67,11 +71,40 @@ fn fit_on(
             let source = format!("ridge regression on {features} features over {count} calibration branches");
             (None, source)
         }
+        Predictor::OneStep => {
+            fitted.regression = steps(study, calibration, branches);
+            let source = match fitted.regression {
+                Some(_) => format!("ridge regression on 3 crossings of single steps over {count} calibration branches"),
+                None => "where single steps cross the limit of the likelihood, without a fit".to_owned(),
+            };
+            (None, source)
+        }
     };
     fitted
 }
 
-/// Fits the coordinate of the ceiling. A branch that never collapsed counts with the coordinate of its largest dose, which is a lower
+/// Fits the coordinate of the ceiling on the coordinates at which single steps cross the levels.
+fn steps(
+    study: &Study,
+    calibration: &Calibration,
+    branches: &[&CalibrationThresholds],
+) -> Option<Ridge> {
+    let rows: Vec<Vec<f64>> = (branches.iter())
+        .map(|branch| step_row(calibration, branch.neuron, branch.sign))
+        .collect::<Option<_>>()?;
+    (rows.len() >= LEAST_STEP_BRANCHES)
+        .then(|| ridge(study, calibration, branches, &rows, STEP_PENALTY))
+        .flatten()
+}
+
+/// The coordinates at which the steps of a branch cross the levels.
+fn step_row(calibration: &Calibration, neuron: NeuronId, sign: Sign) -> Option<Vec<f64>> {
+    let crossings = calibration.step_ceiling(neuron, sign)?;
+    let of_neuron = calibration.of(neuron);
+    Some(crossings.map(|budgets| of_neuron.coordinate(sign, budgets)).into())
+}
+
+/// Fits the coordinate of the ceiling on features of the neuron. A branch that never collapsed counts with the coordinate of its largest dose, which is a lower
 /// bound.
 fn regression(
     study: &Study,
@@ -79,8 +112,21 @@ fn regression(
     branches: &[&CalibrationThresholds],
 ) -> Option<Ridge> {
     let rows: Vec<Vec<f64>> = (branches.iter())
-        .map(|branch| features::row(calibration.of(branch.neuron), branch.sign, calibration.layers.len()))
+        .map(|branch| features::row(calibration.of(branch.neuron), branch.sign))
         .collect();
+    // Fewer rows than features fit noise.
+    (rows.len() > rows.first()?.len())
+        .then(|| ridge(study, calibration, branches, &rows, PENALTY))
+        .flatten()
+}
+
+fn ridge(
+    study: &Study,
+    calibration: &Calibration,
+    branches: &[&CalibrationThresholds],
+    rows: &[Vec<f64>],
+    penalty: f64,
+) -> Option<Ridge> {
     let rows: Vec<&[f64]> = rows.iter().map(Vec::as_slice).collect();
     let responses: Vec<f64> = (branches.iter())
         .map(|branch| {
@@ -89,10 +135,7 @@ fn regression(
             neuron.coordinate(branch.sign, branch.ceiling.unwrap_or(largest))
         })
         .collect();
-    // Fewer rows than features fit noise.
-    (rows.len() > rows.first()?.len())
-        .then(|| Ridge::fit(&rows, &responses, PENALTY))
-        .flatten()
+    Ridge::fit(&rows, &responses, penalty)
 }
 
 fn largest_dose(study: &Study, neuron: &NeuronCalibration) -> f64 {
@@ -114,8 +157,14 @@ pub fn estimate(
             law::spectral_multiple(fitted.parameter?, layer.leading_share)
         }
         Predictor::Regression => {
-            let row = features::row(neuron, sign, calibration.layers.len());
+            let row = features::row(neuron, sign);
             let coordinate = fitted.regression.as_ref()?.at(&row).clamp(0.0, 0.99);
+            return Some((neuron.budgets_at(sign, coordinate), coordinate));
+        }
+        Predictor::OneStep => {
+            let row = step_row(calibration, neuron.neuron, sign)?;
+            let fitted = fitted.regression.as_ref().map(|fit| fit.at(&row));
+            let coordinate = fitted.unwrap_or(row[row.len() / 2]).clamp(0.0, 0.99);
             return Some((neuron.budgets_at(sign, coordinate), coordinate));
         }
     };

@@ -6,6 +6,7 @@
 
 pub mod attribution;
 pub mod calibrate;
+pub mod ceiling;
 pub mod cells;
 pub mod features;
 pub mod judge;
@@ -18,7 +19,10 @@ pub mod scoreboard;
 pub mod scores;
 pub mod screen;
 pub mod search;
+pub mod step;
+pub mod step_ceiling;
 pub mod sweep;
 pub mod threshold;
+pub mod trigger;
 pub mod verdict;
 pub mod window;

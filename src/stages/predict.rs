@@ -36,7 +36,7 @@ pub fn predict(study: &Study, screening: Screening, calibration: Calibration) ->
     }
     let mut predictions = Predictions {
         study: study.hash(),
-        trigger_predictors: trigger::fit(study, &calibration),
+        trigger_predictors: trigger::fit(study, &calibration, &predictors),
         ratios: trigger::ratios(study, &calibration),
         screening,
         calibration,
@@ -61,7 +61,8 @@ pub fn neurons_of(screening: &Screening, roles: &[Role]) -> Vec<NeuronId> {
     neurons
 }
 
-/// A window is forecast to be open when on either branch the headline trigger lies below the headline ceiling.
+/// A window is forecast to be open when on either branch the headline trigger lies below the ceiling by the fitted margin. The ceiling
+/// is that of flipped text, where the trigger's predictor reads it, else the headline predictor's.
 fn forecasts(study: &Study, predictions: &Predictions) -> Vec<Forecast> {
     let headline = (study.trigger.predictors.iter())
         .position(|predictor| *predictor == study.trigger.headline)
@@ -77,10 +78,24 @@ fn forecasts(study: &Study, predictions: &Predictions) -> Vec<Forecast> {
             continue;
         }
         let forecast = open.entry((&trigger.behavior, trigger.neuron)).or_default();
+        let fitted = (predictions.trigger_predictors.iter()).find(|fitted| {
+            fitted.predictor == study.trigger.headline && fitted.behavior == trigger.behavior
+        });
         let ceiling = predictions.headline_ceiling(study, trigger.neuron, trigger.sign);
-        if let Some(ceiling) = ceiling {
-            let below = trigger.by[headline].is_some_and(|trigger| trigger < ceiling);
-            *forecast = Some(forecast.unwrap_or(false) || below);
+        if let (Some(ceiling), Some(fitted)) = (ceiling, fitted) {
+            let distance = match study.trigger.headline {
+                TriggerPredictor::Expected => trigger.by[headline].map(|at| ceiling - at),
+                TriggerPredictor::Push => trigger::distance(
+                    study,
+                    &trigger.behavior,
+                    trigger.neuron,
+                    trigger.sign,
+                    &predictions.calibration,
+                    &predictions.predictors,
+                ),
+            };
+            let open = distance.is_some_and(|distance| distance > fitted.margin);
+            *forecast = Some(forecast.unwrap_or(false) || open);
         }
     }
     (open.into_iter())
@@ -164,7 +179,8 @@ pub struct FittedPredictor {
 impl FittedPredictor {
     /// Whether it can predict.
     pub fn is_fitted(&self) -> bool {
-        self.parameter.is_some() || self.regression.is_some()
+        let needs_no_fit = self.predictor == Predictor::OneStep;
+        needs_no_fit || self.parameter.is_some() || self.regression.is_some()
     }
 
     /// The ceiling of a neuron on a branch; absent when the predictor could not be fitted.
@@ -216,9 +232,9 @@ pub struct FittedTrigger {
     pub predictor: TriggerPredictor,
     /// Name of the behaviour.
     pub behavior: String,
-    /// What was fitted; see [`trigger`].
-    pub parameters: Vec<f64>,
-    /// Where the fit comes from, in words.
+    /// How far, in cosθ, the trigger must lie below the ceiling for an open forecast.
+    pub margin: f64,
+    /// Where trigger and margin come from, in words.
     pub source: String,
 }
 

@@ -1,22 +1,24 @@
-//! Single steered forward steps, in which no token is generated: how far a push moves the logits, and how much of it survives to the
-//! final norm off its own axis.
+//! What single pushed steps on the calibration prompts say of every neuron: the dose at which a behaviour tips, the doses at which its
+//! text turns unlikely, and how much of a push survives to the final norm off its own axis.
 
 use serde::{Deserialize, Serialize};
 
 use super::calibrate::NeuronCalibration;
-use crate::model::{Cell, FirstStep, LanguageModel, ModelError, Steering};
-use crate::spec::doses::Apply;
+use super::features::unit;
+use super::step::{Clean, SIGNS, Steps, cell, difference};
+use super::step_ceiling::{self, Crossings};
+use crate::coherence::CollapseRule;
+use crate::model::{Cell, FirstStep, LanguageModel, ModelError};
+use crate::spec::ceiling::{Predictor, TriggerPredictor};
 use crate::spec::neurons::ScreenScore;
+use crate::stats;
 use crate::study::{Behavior, Study};
-use crate::units::{Dose, NeuronId, Sign, TokenId};
+use crate::units::{NeuronId, Sign, TokenId};
 
-/// Branches in the order in which they are pushed.
-const SIGNS: [Sign; 2] = [Sign::Positive, Sign::Negative];
+/// Strengths at which every branch is pushed, in budgets.
+pub const STRENGTHS: [f64; 6] = [0.6, 0.9, 1.25, 1.5, 1.8, 2.2];
 
-/// Cells of one call of the model, about: bounds the memory of a push of many neurons.
-const CELLS: usize = 1 << 14;
-
-/// The prompts on which a behaviour is pushed, read where its contrast is decided when it has one.
+/// The prompts on which a behaviour is pushed for a screen, read where its contrast is decided when it has one.
 pub fn decision_prompts(study: &Study, behavior: &Behavior) -> Vec<Vec<TokenId>> {
     let prompts: Vec<Vec<TokenId>> = match &behavior.contrast {
         Some(contrast) => contrast.original.clone(),
@@ -24,7 +26,9 @@ pub fn decision_prompts(study: &Study, behavior: &Behavior) -> Vec<Vec<TokenId>>
             .map(|prompt| prompt.tokens.clone())
             .collect(),
     };
-    prompts.into_iter().take(ScreenScore::PUSHED_PROMPTS).collect()
+    (prompts.into_iter())
+        .take(ScreenScore::PUSHED_PROMPTS)
+        .collect()
 }
 
 /// The first calibration prompts, continued to where the behaviour is decided. A calibration set may hold requests of both modes: those
@@ -54,226 +58,215 @@ fn calibration_prompts(
     Ok(prompts)
 }
 
-/// Steps of many neurons on the same prompts.
-pub struct Steps<'a> {
-    /// The model.
-    pub model: &'a dyn LanguageModel,
-    /// The prompts; the step is that of their last token.
-    pub prompts: &'a [Vec<TokenId>],
-    /// Strengths of the push, in budgets.
-    pub strengths: &'a [f64],
-}
-
-/// Which step was made.
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    site: usize,
-    sign: usize,
-    strength: usize,
-    prompt: usize,
-}
-
-/// An unsteered step.
-struct Clean {
-    logits: Vec<f32>,
-    residual: Vec<f32>,
-}
-
-impl Steps<'_> {
-    /// Mean change of the behaviour's target-minus-control logit difference by the first strength, per site: above zero, below zero.
-    /// `sites`: neurons with their budgets.
-    ///
-    /// # Errors
-    /// Those of the model.
-    pub fn logit_changes(
-        &self,
-        sites: &[(NeuronId, f64)],
-        behavior: &Behavior,
-    ) -> Result<Vec<[f64; 2]>, ModelError> {
-        let clean = self.clean()?;
-        let mut changes = vec![[0.0; 2]; sites.len()];
-        self.each(sites, &mut |place, step| {
-            let before = difference(behavior, &clean[place.prompt].logits);
-            let change = difference(behavior, step.logits) - before;
-            changes[place.site][place.sign] += change / self.prompts.len() as f64;
-            Ok(())
-        })?;
-        Ok(changes)
-    }
-
-    fn clean(&self) -> Result<Vec<Clean>, ModelError> {
-        let cells: Vec<Cell<'_>> = (self.prompts.iter())
-            .map(|prompt| cell(prompt, None))
-            .collect();
-        let mut clean: Vec<Option<Clean>> = cells.iter().map(|_| None).collect();
-        self.model.first_steps(&cells, &mut |i, step| {
-            clean[i] = Some(Clean {
-                logits: step.logits.to_vec(),
-                residual: step.residual.to_vec(),
-            });
-        })?;
-        Ok(clean.into_iter().flatten().collect())
-    }
-
-    /// Every step: of each site, sign, strength and prompt. A dose that is not finite makes no step.
-    fn each(
-        &self,
-        sites: &[(NeuronId, f64)],
-        visit: &mut dyn FnMut(Place, FirstStep<'_>) -> Result<(), ModelError>,
-    ) -> Result<(), ModelError> {
-        let per_site = SIGNS.len() * self.strengths.len() * self.prompts.len();
-        for (chunk, some) in sites.chunks((CELLS / per_site.max(1)).max(1)).enumerate() {
-            let first = chunk * (CELLS / per_site.max(1)).max(1);
-            let mut places = Vec::new();
-            let mut cells = Vec::new();
-            for (site, &(neuron, budget)) in some.iter().enumerate() {
-                for (sign, factor) in SIGNS.map(Sign::factor).into_iter().enumerate() {
-                    for (strength, budgets) in self.strengths.iter().enumerate() {
-                        let dose = Dose((factor * budgets * budget) as f32);
-                        if !dose.0.is_finite() {
-                            continue;
-                        }
-                        for (prompt, tokens) in self.prompts.iter().enumerate() {
-                            places.push(Place {
-                                site: first + site,
-                                sign,
-                                strength,
-                                prompt,
-                            });
-                            cells.push(cell(tokens, Some((neuron, dose))));
-                        }
-                    }
-                }
-            }
-            let mut failed = None;
-            self.model.first_steps(&cells, &mut |i, step| {
-                if failed.is_none() {
-                    failed = visit(places[i], step).err();
-                }
-            })?;
-            failed.map_or(Ok(()), Err)?;
-        }
-        Ok(())
-    }
-}
-
-fn cell(prompt: &[TokenId], steered: Option<(NeuronId, Dose)>) -> Cell<'_> {
-    Cell {
-        prompt,
-        steering: steered.map(|(neuron, dose)| Steering {
-            neuron,
-            dose,
-            apply: Apply::Generation,
-            window: None,
-        }),
-        horizon: 1,
-        stop_at_end: true,
-        stop_at_loop: None,
-        sample: None,
-    }
-}
-
-/// Mean logit of the target tokens minus mean logit of the control tokens.
-fn difference(behavior: &Behavior, logits: &[f32]) -> f64 {
-    let mean = |tokens: &[TokenId]| {
-        let sum: f64 = (tokens.iter()).map(|&t| f64::from(logits[t as usize])).sum();
-        sum / tokens.len().max(1) as f64
-    };
-    mean(&behavior.target_tokens) - mean(&behavior.control_tokens)
-}
-
-/// Strengths at which every branch is pushed on the calibration prompts, in budgets: a trigger below the first is early, most text has
-/// collapsed beyond the last.
-pub const STRENGTHS: [f64; 6] = [0.2, 0.4, 0.6, 0.8, 1.0, 1.3];
-
-/// Pushes every neuron on the first calibration prompts, as they are decided for each behaviour that has a readout axis. Survival is
-/// read at `calibration.push` budgets. Without any such behaviour, the first one stands for all, and only survival is read.
+/// Pushes every neuron, for every behaviour. Sorted by behaviour, neuron, branch.
 pub fn on_calibration_prompts(
     study: &Study,
     neurons: &[NeuronCalibration],
     model: &dyn LanguageModel,
 ) -> anyhow::Result<Vec<Push>> {
     let sites: Vec<(NeuronId, f64)> = neurons.iter().map(|n| (n.neuron, n.budget)).collect();
-    let directions: Vec<Vec<f32>> = (neurons.iter())
-        .map(|n| unit(model.effective_write(n.neuron)))
-        .collect();
+    let texts = Texts::new(study, model)?;
+    let plain = (study.ceiling.predictors.contains(&Predictor::OneStep))
+        .then(|| step_ceiling::crossings(model, &sites, &texts.plain(), texts.limit))
+        .transpose()?;
     let mut pushes = Vec::new();
     for behavior in &study.behaviors {
-        let prompts = calibration_prompts(study, behavior, model)?;
-        let survivals = survivals(study, &sites, &directions, &prompts, model)?;
-        let steps = Steps {
-            model,
-            prompts: &prompts,
-            strengths: &STRENGTHS,
-        };
-        let margins = match behavior.target_tokens.is_empty() {
-            true => vec![[Vec::new(), Vec::new()]; sites.len()],
-            false => steps.margins(&sites, behavior)?,
-        };
-        for (((neuron, _), margins), survivals) in sites.iter().zip(margins).zip(survivals) {
-            for ((sign, margins), survival) in SIGNS.into_iter().zip(margins).zip(survivals) {
-                pushes.push(Push {
-                    behavior: behavior.name.clone(),
-                    neuron: *neuron,
-                    sign,
-                    margins,
-                    survival: survival[0],
-                    logit_survival: survival[1],
-                });
-            }
+        let of_behavior = of_behavior(study, behavior, neurons, &sites, model)?;
+        pushes.extend(of_behavior);
+    }
+    for (place, push) in pushes.iter_mut().enumerate() {
+        let site = place / SIGNS.len() % sites.len();
+        push.ceiling = plain.as_ref().map(|all| all[site][place % SIGNS.len()]);
+    }
+    if study.trigger.predictors.contains(&TriggerPredictor::Push) {
+        flipped_ceilings(&mut pushes, neurons, &texts, model)?;
+    }
+    Ok(pushes)
+}
+
+fn of_behavior(
+    study: &Study,
+    behavior: &Behavior,
+    neurons: &[NeuronCalibration],
+    sites: &[(NeuronId, f64)],
+    model: &dyn LanguageModel,
+) -> Result<Vec<Push>, ModelError> {
+    let prompts = calibration_prompts(study, behavior, model)?;
+    let survivals = survivals(study, neurons, sites, &prompts, model)?;
+    let triggers = match behavior.target_tokens.is_empty() {
+        true => vec![[None; 2]; sites.len()],
+        false => triggers(behavior, sites, &prompts, model)?,
+    };
+    let mut pushes = Vec::new();
+    for (((neuron, _), triggers), survivals) in sites.iter().zip(triggers).zip(survivals) {
+        for ((sign, trigger), [survival, logit_survival]) in
+            SIGNS.into_iter().zip(triggers).zip(survivals)
+        {
+            pushes.push(Push {
+                behavior: behavior.name.clone(),
+                neuron: *neuron,
+                sign,
+                trigger,
+                ceiling: None,
+                flipped_ceiling: None,
+                survival,
+                logit_survival,
+            });
         }
     }
     Ok(pushes)
 }
 
-impl Steps<'_> {
-    /// Mean target-minus-control logit difference by strength, 0 first; per site: above zero, below zero.
-    fn margins(
-        &self,
-        sites: &[(NeuronId, f64)],
-        behavior: &Behavior,
-    ) -> Result<Vec<[Vec<f64>; 2]>, ModelError> {
-        let share = 1.0 / self.prompts.len() as f64;
-        let clean: f64 = (self.clean()?.iter())
-            .map(|clean| difference(behavior, &clean.logits) * share)
-            .sum();
-        let mut start = vec![0.0; self.strengths.len() + 1];
-        start[0] = clean;
-        let mut margins = vec![[start.clone(), start]; sites.len()];
-        self.each(sites, &mut |place, step| {
-            let margin = difference(behavior, step.logits) * share;
-            margins[place.site][place.sign][place.strength + 1] += margin;
-            Ok(())
-        })?;
-        Ok(margins)
+/// The dose at which the mean target-minus-control logit difference rises above 0, per site: above zero, below zero.
+fn triggers(
+    behavior: &Behavior,
+    sites: &[(NeuronId, f64)],
+    prompts: &[Vec<TokenId>],
+    model: &dyn LanguageModel,
+) -> Result<Vec<[Option<f64>; 2]>, ModelError> {
+    let steps = Steps {
+        model,
+        prompts,
+        strengths: &STRENGTHS,
+    };
+    let clean: f64 = (steps.clean()?.iter())
+        .map(|clean| difference(behavior, &clean.logits))
+        .sum();
+    let sums = steps.sums(sites, &|_, step| Ok(difference(behavior, step.logits)))?;
+    let crossing = |sums: Vec<f64>| step_ceiling::crossing(&STRENGTHS, clean, &sums, 0.0);
+    Ok((sums.into_iter()).map(|signs| signs.map(crossing)).collect())
+}
+
+/// Adds the ceiling on flipped text to the pushes that have a trigger.
+fn flipped_ceilings(
+    pushes: &mut [Push],
+    neurons: &[NeuronCalibration],
+    texts: &Texts,
+    model: &dyn LanguageModel,
+) -> Result<(), ModelError> {
+    let contexts = texts.flipped();
+    if contexts.is_empty() {
+        return Ok(());
+    }
+    let budget = |neuron: NeuronId| {
+        let found = neurons.binary_search_by_key(&neuron, |n| n.neuron);
+        found.map_or(0.0, |place| neurons[place].budget)
+    };
+    let mut sites: Vec<(NeuronId, f64)> = (pushes.iter())
+        .filter(|push| push.trigger.is_some())
+        .map(|push| (push.neuron, budget(push.neuron)))
+        .collect();
+    sites.sort_by_key(|site| site.0);
+    sites.dedup_by_key(|site| site.0);
+    let all = step_ceiling::crossings(model, &sites, &contexts, texts.limit)?;
+    for push in pushes.iter_mut().filter(|push| push.trigger.is_some()) {
+        let found = sites.binary_search_by_key(&push.neuron, |site| site.0);
+        let sign = usize::from(push.sign == Sign::Negative);
+        push.flipped_ceiling = found.ok().map(|site| all[site][sign]);
+    }
+    Ok(())
+}
+
+/// The calibration prompts with the answers of the unsteered model, and those of their contrast.
+struct Texts {
+    prompts: Vec<Vec<TokenId>>,
+    answers: Vec<Vec<TokenId>>,
+    /// The answers to the paired prompts; empty without a contrast.
+    flipped: Vec<Vec<TokenId>>,
+    /// Negative log-likelihood per token above which a text counts as collapsed.
+    limit: f64,
+}
+
+impl Texts {
+    fn new(study: &Study, model: &dyn LanguageModel) -> anyhow::Result<Self> {
+        let prompts: Vec<Vec<TokenId>> = (study.calibration_prompts().iter())
+            .map(|prompt| prompt.tokens.clone())
+            .collect();
+        let contrast: Vec<Vec<TokenId>> = (study.calibration_contrast().iter())
+            .map(|prompt| prompt.tokens.clone())
+            .collect();
+        let (answers, likelihoods) = answers(study, &prompts, model)?;
+        let rule = CollapseRule::new(&study.coherence)?;
+        Ok(Self {
+            flipped: answers_of(study, &contrast, model)?,
+            limit: rule.likelihood_limit(&likelihoods),
+            prompts,
+            answers,
+        })
+    }
+
+    /// Prompts with beginnings of their own answers.
+    fn plain(&self) -> Vec<Vec<TokenId>> {
+        let answers = self.prompts.iter().zip(&self.answers);
+        step_ceiling::contexts(answers, step_ceiling::POINTS)
+    }
+
+    /// Prompts with beginnings of the answers to their contrast: what a coherent flip would say.
+    fn flipped(&self) -> Vec<Vec<TokenId>> {
+        let answers = self.prompts.iter().zip(&self.flipped);
+        step_ceiling::contexts(answers, 2 * step_ceiling::POINTS)
     }
 }
 
-/// What survives of each push off its own axis, in the residual stream before the final norm and in the logits; per site: above zero,
-/// below zero. `directions`: unit vectors of the effective writes.
+fn answers_of(
+    study: &Study,
+    prompts: &[Vec<TokenId>],
+    model: &dyn LanguageModel,
+) -> anyhow::Result<Vec<Vec<TokenId>>> {
+    Ok(answers(study, prompts, model)?.0)
+}
+
+/// The unsteered answers, and their mean negative log-likelihood.
+fn answers(
+    study: &Study,
+    prompts: &[Vec<TokenId>],
+    model: &dyn LanguageModel,
+) -> anyhow::Result<(Vec<Vec<TokenId>>, Vec<f64>)> {
+    let cells: Vec<Cell<'_>> = (prompts.iter())
+        .map(|prompt| super::sweep::cell(study, prompt, None))
+        .collect();
+    let mut answers = vec![Vec::new(); cells.len()];
+    let mut likelihoods = vec![0.0; cells.len()];
+    model.rollouts(&cells, &mut |i, rollout| {
+        let nll: Vec<f64> = rollout.nll.iter().map(|&x| f64::from(x)).collect();
+        likelihoods[i] = stats::mean(&nll).unwrap_or(0.0);
+        answers[i] = rollout.tokens;
+        Ok(())
+    })?;
+    Ok((answers, likelihoods))
+}
+
+/// What survives of each push of `calibration.push` budgets off its own axis, in the residual stream before the final norm and in the
+/// logits; per site: above zero, below zero.
 fn survivals(
     study: &Study,
+    neurons: &[NeuronCalibration],
     sites: &[(NeuronId, f64)],
-    directions: &[Vec<f32>],
     prompts: &[Vec<TokenId>],
     model: &dyn LanguageModel,
 ) -> Result<Vec<[[f64; 2]; 2]>, ModelError> {
+    let axes: Vec<Vec<f32>> = (neurons.iter())
+        .map(|n| unit(model.effective_write(n.neuron)))
+        .collect();
     let steps = Steps {
         model,
         prompts,
         strengths: &[study.calibration.push],
     };
     let clean = steps.clean()?;
-    let mut survivals = vec![[[0.0; 2]; 2]; sites.len()];
+    let mut shares = vec![vec![[[0.0; 2]; 2]; prompts.len()]; sites.len()];
     steps.each(sites, &mut |place, step| {
-        let clean = &clean[place.prompt];
-        let survival = survival(clean, &step, &directions[place.site], model)?;
-        for (sum, part) in survivals[place.site][place.sign].iter_mut().zip(survival) {
-            *sum += part / prompts.len() as f64;
-        }
+        let survival = survival(&clean[place.prompt], &step, &axes[place.site], model)?;
+        shares[place.site][place.prompt][place.sign] = survival;
         Ok(())
     })?;
-    Ok(survivals)
+    let mean = |of_site: Vec<[[f64; 2]; 2]>| {
+        let share = |sign: usize, part: usize| {
+            of_site.iter().map(|p| p[sign][part]).sum::<f64>() / of_site.len().max(1) as f64
+        };
+        [0, 1].map(|sign| [0, 1].map(|part| share(sign, part)))
+    };
+    Ok(shares.into_iter().map(mean).collect())
 }
 
 /// Shares of what a push changed that do not lie along its own axis: of the last residual stream's change, and of the logits' beyond
@@ -308,14 +301,6 @@ fn spread(a: &[f32], b: &[f32]) -> f64 {
     differences().map(|x| (x - mean).powi(2)).sum::<f64>().sqrt()
 }
 
-fn unit(direction: Vec<f32>) -> Vec<f32> {
-    let length: f64 = direction.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
-    let scale = if length > 0.0 { 1.0 / length } else { 0.0 };
-    (direction.into_iter())
-        .map(|x| (f64::from(x) * scale) as f32)
-        .collect()
-}
-
 /// Single steered steps of one branch on the calibration prompts, as they are decided for a behaviour. Means over prompts.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Push {
@@ -325,8 +310,15 @@ pub struct Push {
     pub neuron: NeuronId,
     /// The branch.
     pub sign: Sign,
-    /// Target-minus-control logit difference without a push, then at each of [`STRENGTHS`]; empty without a readout axis.
-    pub margins: Vec<f64>,
+    /// The dose in budgets at which the mean target-minus-control logit difference rises above 0; absent without a readout axis, or
+    /// when none of [`STRENGTHS`] brings it there.
+    pub trigger: Option<f64>,
+    /// The doses at which the text turns unlikely, on the model's own answers; absent without the predictor `one_step`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ceiling: Option<Crossings>,
+    /// The same on flipped text, where there is a trigger and the calibration prompts have a contrast.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flipped_ceiling: Option<Crossings>,
     /// How much of the change survives to the final norm off the write's own axis: the share of the change of the last residual stream
     /// that is orthogonal to the effective write. 0 for a write that nothing reads.
     pub survival: f64,

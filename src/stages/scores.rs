@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::push::{self, Steps};
+use super::push;
+use super::step::Steps;
 use super::residual_stream::ResidualStream;
 use crate::model::{LanguageModel, Observed, Probe, Sequence};
 use crate::spec::neurons::ScreenScore;

@@ -1,62 +1,114 @@
 //! Trigger predictors: what each is fitted on, and what it says.
 
 use super::calibrate::{Calibration, CalibrationThresholds, NeuronCalibration};
-use super::predict::{self, FittedTrigger, HorizonRatio, PredictedTrigger, Predictions};
-use super::push::{Push, STRENGTHS};
+use super::ceiling;
+use super::predict::{
+    self, FittedPredictor, FittedTrigger, HorizonRatio, PredictedTrigger, Predictions,
+};
 use crate::spec::ceiling::TriggerPredictor;
 use crate::spec::neurons::Role;
-use crate::stats;
+use crate::stats::{self, Ridge};
 use crate::study::{Behavior, Study};
-use crate::units::Sign;
+use crate::units::{NeuronId, Sign};
+
+/// A branch whose trigger lies this far above its ceiling is left out of the fit of the margin: nothing flips there.
+const NEAR: f64 = 0.05;
+/// The margin where none could be fitted.
+const MARGIN: f64 = 0.1;
+/// Largest margin of a fit.
+const LARGEST_MARGIN: f64 = 0.3;
+/// Place of the limit itself among the levels of [`super::step_ceiling`].
+const LIMIT: usize = 1;
 
 /// Fits every predictor for every behaviour.
-pub fn fit(study: &Study, calibration: &Calibration) -> Vec<FittedTrigger> {
-    let fit_one = |behavior: &Behavior, predictor| FittedTrigger {
-        predictor,
-        behavior: behavior.name.clone(),
-        ..match predictor {
-            TriggerPredictor::Expected => expected(behavior),
-            TriggerPredictor::Push => push(study, behavior, calibration),
-        }
+pub fn fit(
+    study: &Study,
+    calibration: &Calibration,
+    ceilings: &[FittedPredictor],
+) -> Vec<FittedTrigger> {
+    let fit_one = |behavior: &Behavior, predictor: &TriggerPredictor| match predictor {
+        TriggerPredictor::Expected => expected(study, behavior),
+        TriggerPredictor::Push => push(study, behavior, calibration, ceilings),
     };
     (study.behaviors.iter())
         .flat_map(|behavior| {
             let predictors = study.trigger.predictors.iter();
-            predictors.map(move |&predictor| fit_one(behavior, predictor))
+            predictors.map(move |predictor| fit_one(behavior, predictor))
         })
         .collect()
 }
 
-/// Parameter: the coordinate.
-fn expected(behavior: &Behavior) -> FittedTrigger {
+fn expected(study: &Study, behavior: &Behavior) -> FittedTrigger {
     FittedTrigger {
         predictor: TriggerPredictor::Expected,
-        behavior: String::new(),
-        parameters: vec![behavior.expected_trigger],
-        source: "expected_trigger of the behaviour".into(),
+        behavior: behavior.name.clone(),
+        margin: study.trigger.margin.unwrap_or(0.0),
+        source: format!("expected_trigger {} of the behaviour", behavior.expected_trigger),
     }
 }
 
-/// Parameter: the median ratio, in budgets, of the measured trigger to the dose at which the mean logit difference changes its sign,
-/// over the calibration branches that have both; 1 without any.
-fn push(study: &Study, behavior: &Behavior, calibration: &Calibration) -> FittedTrigger {
-    let verdict = study.rollout.verdict_place();
-    let ratios: Vec<f64> = (of_behavior(calibration, behavior))
-        .filter_map(|branch| {
-            let push = calibration.push(&branch.behavior, branch.neuron, branch.sign)?;
-            Some((*branch.triggers.get(verdict)?)? / sign_change(push)?)
-        })
-        .filter(|ratio| ratio.is_finite())
-        .collect();
-    FittedTrigger {
+fn push(study: &Study, behavior: &Behavior, calibration: &Calibration, ceilings: &[FittedPredictor]) -> FittedTrigger {
+    let fitted = |margin, source: String| FittedTrigger {
         predictor: TriggerPredictor::Push,
-        behavior: String::new(),
-        parameters: vec![stats::median(&ratios).unwrap_or(1.0)],
-        source: format!(
-            "median ratio of the measured trigger to the push at which the logit difference changes its sign, over {} calibration branches",
-            ratios.len()
-        ),
+        behavior: behavior.name.clone(),
+        margin,
+        source,
+    };
+    if let Some(margin) = study.trigger.margin {
+        return fitted(margin, "margin given in the spec".into());
     }
+    // Largest share of flips against the distance from trigger to ceiling, where a flip is not out of reach.
+    let pairs: Vec<(f64, f64)> = of_behavior(calibration, behavior)
+        .filter_map(|branch| {
+            let distance = distance(study, &behavior.name, branch.neuron, branch.sign, calibration, ceilings)?;
+            Some((distance, branch.peak?))
+        })
+        .filter(|(distance, _)| *distance > -NEAR)
+        .collect();
+    match half_flipped(&pairs) {
+        Some(margin) => fitted(
+            margin.clamp(0.0, LARGEST_MARGIN),
+            format!("margin where a line through the largest shares of flips of {} calibration branches crosses a half", pairs.len()),
+        ),
+        None => fitted(MARGIN, "margin without a fit: too few calibration branches flip".into()),
+    }
+}
+
+/// The distance at which the least-squares line through shares of flips reaches a half; `None` when it does not rise, or rests on
+/// fewer than five branches of which none flips half.
+fn half_flipped(pairs: &[(f64, f64)]) -> Option<f64> {
+    if pairs.len() < 5 || pairs.iter().all(|(_, share)| *share < 0.5) {
+        return None;
+    }
+    let rows: Vec<[f64; 1]> = pairs.iter().map(|(distance, _)| [*distance]).collect();
+    let rows: Vec<&[f64]> = rows.iter().map(|row| &row[..]).collect();
+    let shares: Vec<f64> = pairs.iter().map(|(_, share)| *share).collect();
+    let line = Ridge::fit(&rows, &shares, 0.0)?;
+    let slope = line.weights[0] / line.deviations[0];
+    (slope > 0.0).then(|| line.means[0] + (0.5 - line.intercept) / slope)
+}
+
+/// From the predicted trigger up to where the flipped text is predicted to collapse, in cosθ: on flipped text where that was read, else
+/// by the headline predictor. Absent without a predicted trigger or ceiling.
+pub fn distance(
+    study: &Study,
+    behavior: &str,
+    neuron: NeuronId,
+    sign: Sign,
+    calibration: &Calibration,
+    ceilings: &[FittedPredictor],
+) -> Option<f64> {
+    let push = calibration.push(behavior, neuron, sign)?;
+    let of_neuron = calibration.of(neuron);
+    let trigger = of_neuron.coordinate(sign, push.trigger?);
+    let ceiling = match push.flipped_ceiling {
+        Some(crossings) => of_neuron.coordinate(sign, crossings[LIMIT]),
+        None => {
+            let headline = (ceilings.iter()).find(|c| c.predictor == study.ceiling.headline)?;
+            ceiling::estimate(headline, of_neuron, sign, calibration)?.1
+        }
+    };
+    Some(ceiling - trigger)
 }
 
 fn of_behavior<'a>(
@@ -67,31 +119,19 @@ fn of_behavior<'a>(
     (calibration.thresholds.iter()).filter(move |branch| branch.behavior == name)
 }
 
-/// The push, in budgets, at which the mean logit difference rises above 0: interpolated, `None` when it does not.
-fn sign_change(push: &Push) -> Option<f64> {
-    let strengths: Vec<f64> = std::iter::once(0.0).chain(STRENGTHS).collect();
-    let above = push.margins.iter().position(|&margin| margin > 0.0)?;
-    let Some(below) = above.checked_sub(1) else {
-        return Some(0.0);
-    };
-    let (low, high) = (push.margins[below], push.margins[above]);
-    let share = -low / (high - low);
-    Some(strengths[below] + share * (strengths[above] - strengths[below]))
-}
-
 /// What a fitted predictor says of a branch, as a coordinate.
 fn estimate(
+    study: &Study,
     fitted: &FittedTrigger,
     neuron: &NeuronCalibration,
     sign: Sign,
     calibration: &Calibration,
 ) -> Option<f64> {
     match fitted.predictor {
-        TriggerPredictor::Expected => fitted.parameters.first().copied(),
+        TriggerPredictor::Expected => Some(study.behavior(&fitted.behavior).expected_trigger),
         TriggerPredictor::Push => {
             let push = calibration.push(&fitted.behavior, neuron.neuron, sign)?;
-            let budgets = sign_change(push)? * fitted.parameters.first()?;
-            Some(neuron.coordinate(sign, budgets))
+            Some(neuron.coordinate(sign, push.trigger?))
         }
     }
 }
@@ -112,7 +152,7 @@ pub fn triggers(study: &Study, predictions: &Predictions) -> Vec<PredictedTrigge
                 neuron,
                 sign,
                 by: (fitted.iter())
-                    .map(|fitted| estimate(fitted, of_neuron, sign, calibration))
+                    .map(|fitted| estimate(study, fitted, of_neuron, sign, calibration))
                     .collect(),
             }));
         }

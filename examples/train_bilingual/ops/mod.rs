@@ -2,20 +2,20 @@
 //! most of a small model's step on intermediate tensors.
 
 mod contributions;
+mod gated;
 mod norm;
 mod rotary;
 mod softmax;
-mod swiglu;
 #[cfg(test)]
 mod tests;
 
 use candle_core::{CpuStorage, Layout, Result, Shape, Tensor, bail};
 
 pub use contributions::weighted_abs_sum;
+pub use gated::{Activation, gated};
 pub use norm::rms_norm;
 pub use rotary::Rotary;
 pub use softmax::{MASKED, masked_softmax};
-pub use swiglu::swiglu;
 
 /// Euclidean length over the last dimension, which is kept with size 1.
 pub fn length(x: &Tensor) -> Result<Tensor> {

@@ -65,7 +65,26 @@ fn norm() -> Result<()> {
 
 #[test]
 fn gated_activation() -> Result<()> {
-    check(&[&[2, 3, 4], &[2, 3, 4]], |x| swiglu(&x[0], &x[1]))
+    for activation in [Activation::Silu, Activation::GeluTanh] {
+        check(&[&[2, 3, 4], &[2, 3, 4]], |x| {
+            gated(&x[0], &x[1], activation)
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn gated_activation_is_that_of_candle() -> Result<()> {
+    let (gate, up) = (random(1, &[64])?, random(2, &[64])?);
+    for (activation, theirs) in [
+        (Activation::Silu, gate.silu()?),
+        (Activation::GeluTanh, gate.gelu()?),
+    ] {
+        let difference = (gated(&gate, &up, activation)? - (theirs * up.as_tensor())?)?;
+        let worst: f32 = difference.abs()?.max_all()?.to_scalar()?;
+        assert!(worst < 1e-5, "{activation:?} differs by {worst}");
+    }
+    Ok(())
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
@@ -32,7 +32,8 @@ struct Message<'a> {
     content: &'a str,
 }
 
-/// Writes every prompt set and lexicon into `folder`, and returns each file's name with its number of lines.
+/// Writes every prompt set and lexicon into `folder`, or makes sure that the shared ones there are the same, and returns each
+/// file's name with its number of lines.
 pub fn write(
     folder: &Path,
     sets: &[PairedSets],
@@ -68,8 +69,17 @@ pub fn write(
     let mut counts = Vec::new();
     for (name, lines) in files {
         let path = folder.join(&name);
-        fs::write(&path, lines.join("\n") + "\n")
-            .with_context(|| format!("cannot write {}", path.display()))?;
+        let text = lines.join("\n") + "\n";
+        if recipe.shared {
+            ensure!(
+                fs::read_to_string(&path).is_ok_and(|there| there == text),
+                "{} is not what this recipe would write; give it the `seeds`, `corpus` and `prompts` of the recipe that writes \
+                 the shared sets, and run that one first",
+                path.display()
+            );
+        } else {
+            fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        }
         counts.push((name, lines.len()));
     }
     Ok(counts)

@@ -135,11 +135,12 @@ fn parameter(fitted: &FittedPredictor) -> String {
     let symbol = match fitted.predictor {
         Predictor::ParticipationRatio => "κ",
         Predictor::Constant | Predictor::Calibrated => "m*",
-        Predictor::Regression => "",
+        Predictor::Regression | Predictor::OneStep => "",
     };
     match (fitted.parameter, &fitted.regression) {
         (Some(value), _) => format!("{symbol} = {}", fixed(value, 3)),
         (None, Some(fit)) => counted(fit.weights.len(), "weight"),
+        (None, None) if fitted.is_fitted() => "no fit needed".into(),
         (None, None) => "not fitted".into(),
     }
 }

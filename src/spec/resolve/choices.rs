@@ -71,7 +71,8 @@ fn needs_calibration(context: &mut Context<'_>, path: &SpecPath, predictors: &[P
     let is_written = context.written.located.is_written(&listed);
     for &predictor in predictors {
         let help = match predictor {
-            Predictor::Constant => continue,
+            // Steps need no fit: without calibration neurons the crossing itself is the prediction.
+            Predictor::Constant | Predictor::OneStep => continue,
             Predictor::ParticipationRatio if spec.ceiling.kappa.is_some() => continue,
             Predictor::ParticipationRatio => {
                 "add a group with `role: calibration`, give `ceiling.kappa`, or leave the predictor out of `ceiling.predictors`"

@@ -75,6 +75,9 @@ pub fn calibration_prompts(context: &mut Context<'_>, sets: &BTreeMap<String, Ve
     {
         not_measured(context, sets, name);
     }
+    if let Some(name) = &calibration.contrast {
+        not_measured(context, sets, name);
+    }
 }
 
 /// No prompt of a calibration set stands in a behaviour's set too.

@@ -55,6 +55,7 @@ fn study(context: &mut Context<'_>, folder: &Path) -> Option<Study> {
     let trigger = trigger::trigger(context, &sets, &behaviors);
     let coherence = choices::coherence(context, &sets);
     disjoint::calibration_prompts(context, &sets);
+    trigger::contrast_is_paired(context, &sets);
     device(context);
     let title = spec.report.title.clone().unwrap_or(spec.name.clone());
     Some(Study {
@@ -97,7 +98,12 @@ fn calibration(context: &mut Context<'_>) -> Calibration {
         let path = SpecPath::root().key("calibration").key("steer_on");
         context.prompt_set_exists(&path, name);
     }
+    if let Some(name) = &spec.contrast {
+        let path = SpecPath::root().key("calibration").key("contrast");
+        context.prompt_set_exists(&path, name);
+    }
     Calibration {
+        contrast: spec.contrast.clone(),
         prompts: spec.prompts.clone(),
         positions: spec.positions,
         statistic: spec.statistic,
@@ -148,6 +154,7 @@ fn used(
     let mut names: BTreeSet<&str> = behaviors.iter().map(|b| b.prompts.as_str()).collect();
     names.insert(&spec.calibration.prompts);
     names.extend(spec.calibration.steer_on.as_deref());
+    names.extend(spec.calibration.contrast.as_deref());
     let contrasts = spec.behaviors.values().flat_map(|b| &b.contrast);
     names.extend(contrasts.map(|contrast| contrast.prompts.as_str()));
     sets.retain(|name, _| names.contains(name.as_str()));

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use super::context::Context;
 use super::oracle::expected_values;
 use crate::spec::ceiling::TriggerPredictor;
-use crate::spec::neurons::Role;
 use crate::spec::path::SpecPath;
 use crate::study::{Behavior, Prompt, Trigger};
 
@@ -42,10 +41,36 @@ pub fn trigger(
     Trigger {
         predictors,
         headline,
+        margin: spec.margin,
     }
 }
 
-/// The push is read on the readout axis, and fitted on calibration neurons whose rollouts the behaviour's oracles judge.
+/// The calibration prompts and their contrast are paired by position.
+pub fn contrast_is_paired(context: &mut Context<'_>, sets: &BTreeMap<String, Vec<Prompt>>) {
+    let calibration = &context.written.spec.calibration;
+    let Some(contrast) = &calibration.contrast else {
+        return;
+    };
+    let steered_on = (calibration.steer_on.clone()).unwrap_or(calibration.prompts.clone());
+    let (Some(one), Some(other)) = (sets.get(&steered_on), sets.get(contrast)) else {
+        return;
+    };
+    let is_complete = |name: &String| !context.incomplete.contains(name);
+    if one.len() != other.len() && is_complete(&steered_on) && is_complete(contrast) {
+        let message = format!(
+            "the contrast `{contrast}` has {} prompts, but `{steered_on}` has {}",
+            other.len(),
+            one.len()
+        );
+        context.reject(
+            &SpecPath::root().key("calibration").key("contrast"),
+            message,
+            "the two are paired by position: give both the same number, or use `skip` and `limit`",
+        );
+    }
+}
+
+/// The push is read on the readout axis; its margin is fitted on calibration neurons whose rollouts the behaviour's oracles judge.
 fn push_has_what_it_needs(
     context: &mut Context<'_>,
     path: &SpecPath,
@@ -53,14 +78,6 @@ fn push_has_what_it_needs(
     behaviors: &[Behavior],
 ) {
     let spec = &context.written.spec;
-    let fits = (spec.neurons.iter()).any(|group| group.role == Role::Calibration);
-    if !fits {
-        context.reject(
-            path,
-            "the predictor `push` is fitted on calibration neurons, but no group has that role",
-            "add a group with `role: calibration`, or leave the predictor out",
-        );
-    }
     let steered_on = (spec.calibration.steer_on.clone())
         .unwrap_or_else(|| spec.calibration.prompts.clone());
     let prompts = sets.get(&steered_on).map(Vec::as_slice).unwrap_or_default();
