@@ -181,7 +181,7 @@ pub fn sentences(input: &Input) -> Vec<String> {
 }
 
 /// What gradient attribution does on each behaviour where it is defined: `predicts`, `anti-predicts` or `says nothing`.
-pub fn gradient_verdicts(input: &Input) -> Vec<(&str, &'static str)> {
+pub fn gradient_verdicts<'a>(input: &Input<'a>) -> Vec<(&'a str, &'static str)> {
     let of_all = input.verdicts.attribution.iter();
     of_all
         .filter_map(|found| {

@@ -141,6 +141,11 @@ fn calibration(input: &Input) -> Vec<Choice> {
             "prompts on which the calibration neurons are steered, and every branch is pushed for single steps",
         ),
         choice(
+            "calibration.contrast",
+            calibration.contrast.clone().unwrap_or("none".into()),
+            "the same requests in the other mode, whose answers are what a coherent flip would say",
+        ),
+        choice(
             "calibration.rollout_prompts",
             calibration.rollout_prompts.to_string(),
             "how many of them",
@@ -192,6 +197,11 @@ fn ceiling(input: &Input) -> Vec<Choice> {
             "trigger.headline",
             keyword(input.study.trigger.headline),
             "the trigger predictor behind the sealed forecast",
+        ),
+        choice(
+            "trigger.margin",
+            input.study.trigger.margin.map_or("fitted".into(), number),
+            "how far below the ceiling, in cosθ, the trigger must be predicted for an open forecast",
         ),
         choice(
             "ceiling.bulk",

@@ -42,6 +42,8 @@ pub struct ReportView {
     pub redacted: bool,
     /// The horizon of the verdicts, in tokens.
     pub horizon: String,
+    /// Level of the confidence intervals, such as `95%`.
+    pub confidence: String,
     /// The answer, in sentences.
     pub answer: answer::Answer,
     /// What was asked.
@@ -51,7 +53,7 @@ pub struct ReportView {
     /// The window chart and the verdicts, per behaviour.
     pub windows: Vec<windows::BehaviorWindows>,
     /// Windows by layer, and why the closed ones are closed; one per behaviour with held-out neurons.
-    pub layers: Vec<layers::BehaviorLayers>,
+    pub closed: Vec<layers::BehaviorLayers>,
     /// How the sealed predictions fared.
     pub scoreboard: scoreboard::Scoreboard,
     /// Scores against measured control, per behaviour; empty when nothing was scored.
@@ -141,11 +143,12 @@ pub fn build(input: &Input) -> (ReportView, Figures) {
         description: study.description.clone(),
         redacted: study.report.redact,
         horizon: input.verdict_horizon().to_string(),
+        confidence: input.confidence(),
         answer: answer::build(input),
         asked: asked::asked(input),
         provenance: asked::provenance(input),
         windows: windows::build(input, &mut figures),
-        layers: layers::build(input, &mut figures),
+        closed: layers::build(input, &mut figures),
         scoreboard: scoreboard::build(input),
         attribution: attribution::build(input, &mut figures),
         controls: controls::build(input, &mut figures),

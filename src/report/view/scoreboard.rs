@@ -13,17 +13,6 @@ use crate::spec::ceiling::Predictor;
 use crate::stages::predict::FittedPredictor;
 use crate::stages::scoreboard::{CeilingScore, Coverage, ErrorEstimate};
 
-/// What the regression reads, in the order of its weights ([`crate::stages::features::row`]).
-const FEATURES: [&str; 7] = [
-    "largest logit-lens z-score on the branch",
-    "largest on the other branch",
-    "excess kurtosis of the logit lens",
-    "alignment c0 along the branch",
-    "depth",
-    "depth squared",
-    "last layer",
-];
-
 /// Scores of the predictors and of the forecast.
 #[derive(Clone, Debug, Serialize)]
 pub struct Scoreboard {
@@ -37,8 +26,6 @@ pub struct Scoreboard {
     pub confidence: String,
     /// Level that the prediction intervals state, such as `90%`.
     pub level: String,
-    /// Weights of the regression; empty without one.
-    pub weights: Vec<Weight>,
 }
 
 /// One predictor.
@@ -79,15 +66,6 @@ pub struct ErrorCell {
     pub n: String,
 }
 
-/// One weight of the regression, per standard deviation of its feature.
-#[derive(Clone, Debug, Serialize)]
-pub struct Weight {
-    /// What it stands at.
-    pub feature: String,
-    /// In cosθ.
-    pub weight: String,
-}
-
 /// Builds the scoreboard.
 pub fn build(input: &Input) -> Scoreboard {
     let board = &input.verdicts.scoreboard;
@@ -99,7 +77,6 @@ pub fn build(input: &Input) -> Scoreboard {
         forecasts: board.forecasts.iter().map(forecasts::row).collect(),
         confidence: input.confidence(),
         level: level(input.study.ceiling.interval),
-        weights: weights(input),
     }
 }
 
@@ -141,6 +118,7 @@ fn parameter(fitted: &FittedPredictor) -> String {
         (Some(value), _) => format!("{symbol} = {}", fixed(value, 3)),
         (None, Some(fit)) => counted(fit.weights.len(), "weight"),
         (None, None) if fitted.is_fitted() => "no fit needed".into(),
+        (None, None) if fitted.is_fitted() => "no fit needed".into(),
         (None, None) => "not fitted".into(),
     }
 }
@@ -163,17 +141,6 @@ pub fn error_cell(estimate: Option<&ErrorEstimate>) -> ErrorCell {
             ),
         },
     }
-}
-
-fn weights(input: &Input) -> Vec<Weight> {
-    let fits = (input.predictions.predictors.iter()).filter_map(|p| p.regression.as_ref());
-    fits.filter(|fit| fit.weights.len() == FEATURES.len())
-        .flat_map(|fit| FEATURES.iter().zip(&fit.weights))
-        .map(|(feature, weight)| Weight {
-            feature: (*feature).to_owned(),
-            weight: coordinate(*weight),
-        })
-        .collect()
 }
 
 /// Why the headline predictor has no score.

@@ -3,10 +3,9 @@
 use serde::Serialize;
 
 use super::scoreboard::{ErrorCell, error_cell};
-use crate::report::format::{fixed, keyword, listed};
+use crate::report::format::{counted, fixed, keyword};
 use crate::report::input::Input;
 use crate::report::text::label;
-use crate::spec::ceiling::TriggerPredictor;
 use crate::stages::scoreboard::{TriggerScore, TriggerSource};
 
 /// What a trigger was predicted from.
@@ -18,7 +17,7 @@ pub struct TriggerRow {
     pub sealed: bool,
     /// Whether the sealed forecast rests on it.
     pub headline: bool,
-    /// What was fitted, in words.
+    /// Where it comes from, in words.
     pub fitted: String,
     /// Mean absolute error in cosθ over branches with a measured trigger and a predicted one.
     pub overall: ErrorCell,
@@ -49,30 +48,35 @@ pub fn row(input: &Input, score: &TriggerScore) -> TriggerRow {
     }
 }
 
-/// What was fitted for each behaviour: coordinates, or ratios.
+/// Where it comes from, behaviour by behaviour; once where all behaviours say the same.
 fn fitted(input: &Input, source: TriggerSource) -> String {
     let predictions = input.predictions;
-    let by_behavior: Vec<String> = match source {
+    let by_behavior: Vec<(&str, String)> = match source {
         TriggerSource::Sealed(predictor) => (predictions.trigger_predictors.iter())
             .filter(|fitted| fitted.predictor == predictor)
-            .map(|fitted| of_behavior(&fitted.behavior, &fitted.parameters))
+            .map(|fitted| {
+                let margin = fixed(fitted.margin, 2);
+                let said = format!("{} (open from {margin} below the ceiling on)", fitted.source);
+                (&fitted.behavior[..], said)
+            })
             .collect(),
         TriggerSource::Horizon(horizon) => (predictions.ratios.iter())
             .filter(|ratio| ratio.horizon == horizon)
-            .map(|ratio| of_behavior(&ratio.behavior, &[ratio.ratio]))
+            .map(|ratio| {
+                let branches = counted(ratio.branches, "calibration branch");
+                let said = format!("times {}, over {branches}", fixed(ratio.ratio, 2));
+                (&ratio.behavior[..], said)
+            })
             .collect(),
     };
-    let what = match source {
-        TriggerSource::Sealed(TriggerPredictor::Expected) => "cosθ",
-        TriggerSource::Sealed(TriggerPredictor::Push) | TriggerSource::Horizon(_) => "ratio",
-    };
-    match by_behavior.len() {
-        0 => String::new(),
-        _ => format!("{what}: {}", listed(&by_behavior)),
+    let alike = by_behavior.windows(2).all(|pair| pair[0].1 == pair[1].1);
+    match &by_behavior[..] {
+        [] => String::new(),
+        [(_, said), ..] if alike => said.clone(),
+        several => {
+            let parts = several.iter();
+            let parts = parts.map(|(name, said)| format!("{}: {said}", label(name, 40)));
+            parts.collect::<Vec<_>>().join("; ")
+        }
     }
-}
-
-fn of_behavior(behavior: &str, parameters: &[f64]) -> String {
-    let numbers: Vec<String> = parameters.iter().map(|p| fixed(*p, 2)).collect();
-    format!("{} {}", label(behavior, 40), numbers.join(", "))
 }
