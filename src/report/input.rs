@@ -64,7 +64,7 @@ pub struct Sample {
 pub enum SampleKind {
     /// Without steering.
     DoseZero,
-    /// At the trigger or, without one, at the dose below the ceiling with the most flips.
+    /// At the first dose at or past the trigger or, without one, at the dose below the ceiling with the most flips.
     AtTrigger,
     /// At the first dose at or beyond the ceiling or, where it was never reached, at the largest dose.
     BeyondCeiling,

@@ -161,13 +161,13 @@ fn sentence(behavior: &str, class: &str, branches: &[Branch]) -> String {
     horizons.dedup();
     let horizons: Vec<String> = horizons.iter().map(ToString::to_string).collect();
     match reached.len() {
-        0 if seen == 0 => format!("{behavior}: no held-out branch ever shows {class}."),
+        0 if seen == 0 => format!("{behavior}: no held-out branch ever shows “{class}”."),
         0 => format!(
-            "{behavior}: {seen} of {} show {class} in some prompt, none in enough of them.",
+            "{behavior}: {seen} of {} show “{class}” in some prompt, none in enough of them.",
             counted(held_out.len(), "held-out branch")
         ),
         n => format!(
-            "{behavior}: {} of {} reach {class}, first within {} tokens.",
+            "{behavior}: {} of {} reach “{class}”, first within {} tokens.",
             n,
             counted(held_out.len(), "held-out branch"),
             listed(&horizons)

@@ -17,11 +17,12 @@ const PUBLISHED_MULTIPLES: (f64, f64) = (1.37, 1.65);
 pub fn build(input: &Input) -> Vec<String> {
     let mut sentences = Vec::new();
     sentences.extend(gradients(input));
-    for behavior in &input.study.behaviors {
-        sentences.extend(without_control(input, &behavior.name));
-        sentences.extend(trigger(input, &behavior.name, behavior.expected_trigger));
-        sentences.extend(layers::late_layers(input, &behavior.name));
-    }
+    let behaviors = &input.study.behaviors;
+    sentences.extend(behaviors.iter().filter_map(|b| without_control(input, &b.name)));
+    sentences.extend(behaviors.iter().filter_map(|b| layers::late_layers(input, &b.name)));
+    sentences.extend(
+        (behaviors.iter()).filter_map(|b| trigger(input, &b.name, b.expected_trigger)),
+    );
     sentences.extend(multiple(input));
     sentences.extend(error(input));
     sentences

@@ -116,9 +116,9 @@ fn rollout(input: &Input, sample: &Sample) -> RolloutView {
     let reached_ceiling = branch.is_some_and(|b| b.ceiling.reached());
     let (kind, place) = match sample.kind {
         SampleKind::DoseZero => ("unsteered", "dose 0"),
-        SampleKind::AtTrigger if reached_trigger => ("trigger", "at the trigger"),
+        SampleKind::AtTrigger if reached_trigger => ("trigger", "at or just past the trigger"),
         SampleKind::AtTrigger => ("trigger", "below the ceiling"),
-        SampleKind::BeyondCeiling if reached_ceiling => ("ceiling", "at the collapse ceiling"),
+        SampleKind::BeyondCeiling if reached_ceiling => ("ceiling", "at or just past the ceiling"),
         SampleKind::BeyondCeiling => ("ceiling", "largest dose; ceiling not reached"),
     };
     let minus = match (sample.kind, sample.sign) {
