@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::features::{self, Features};
-use super::judge::{Baseline, BehaviorJudge, Curve, DosePoint, Reader};
+use super::judge::{Baseline, BehaviorJudge, Curve, Reader};
 use super::prompt_set::PromptSet;
 use super::push::{self, Push};
 use super::step_ceiling::Crossings;
@@ -178,20 +178,7 @@ fn of_curve(
             .map(|horizon| trigger(points, baseline, curve, horizon))
             .collect(),
         ceiling: curve.estimate(&estimator, baseline, Kind::Ceiling, last).at,
-        peak: (judged > 0).then(|| peak(study, baseline, curve)),
     }
-}
-
-/// The largest share of flips without collapse at any dose, of the prompts that have not flipped unsteered already.
-fn peak(study: &Study, baseline: &Baseline, curve: &Curve) -> f64 {
-    let horizon = study.rollout.verdict_place();
-    let before = &baseline.horizons[horizon].flipped_prompts;
-    let left = (curve.prompts - before.len()).max(1) as f64;
-    let flipped = |point: &DosePoint| {
-        let flipped = &point.horizons[horizon].flipped_prompts;
-        flipped.without(before).len() as f64 / left
-    };
-    curve.points.iter().map(flipped).fold(0.0, f64::max)
 }
 
 /// The trigger over the prompts that have not flipped unsteered already: a calibration set may hold requests of both modes.
@@ -336,6 +323,4 @@ pub struct CalibrationThresholds {
     pub triggers: Vec<Option<f64>>,
     /// `m* = t*/B`, at the longest horizon; absent when the doses ended before.
     pub ceiling: Option<f64>,
-    /// The largest share of flips at the verdict horizon; absent when only collapse was judged.
-    pub peak: Option<f64>,
 }
