@@ -151,6 +151,7 @@ impl LanguageModel for Transformer {
         probe: Probe,
         visit: &mut dyn FnMut(usize, Observed),
     ) -> Result<(), ModelError> {
+        // As many at a time as there are threads; each by itself, so that its bits are the same.
         let mut number = 0..;
         for together in sequences.chunks(self.resources.threads.max(1)) {
             let decoder = &self.decoder;
