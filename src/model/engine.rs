@@ -12,7 +12,8 @@ use super::parts;
 use super::tensors::Tensors;
 use super::work::{Outcome, Task, Work, rows_of};
 use super::{
-    Cell, LanguageModel, ModelError, ModelHeader, Observed, Probe, Rollout, Sequence, Shape,
+    Cell, Detokenizer, LanguageModel, ModelError, ModelHeader, Observed, Probe, Rollout, Sequence,
+    Shape,
 };
 use crate::units::{NeuronId, TokenId};
 
@@ -113,6 +114,12 @@ impl Transformer {
     }
 }
 
+impl Detokenizer for Transformer {
+    fn decode(&self, tokens: &[TokenId]) -> String {
+        self.header.codec.decode(tokens)
+    }
+}
+
 impl LanguageModel for Transformer {
     fn shape(&self) -> &Shape {
         &self.header.shape
@@ -124,10 +131,6 @@ impl LanguageModel for Transformer {
 
     fn readout_direction(&self, token: TokenId) -> Vec<f32> {
         self.decoder.readout_direction(token)
-    }
-
-    fn decode(&self, tokens: &[TokenId]) -> String {
-        self.header.codec.decode(tokens)
     }
 
     fn observe(

@@ -246,9 +246,15 @@ impl From<(&std::path::Path, String)> for ModelError {
     }
 }
 
+/// Turns tokens back into text: all that judging needs of a model.
+pub trait Detokenizer {
+    /// Text of generated tokens, without special tokens.
+    fn decode(&self, tokens: &[TokenId]) -> String;
+}
+
 /// A language model whose neurons can be steered. All methods are deterministic: a cell's rollout does not depend on the other
 /// cells, on their order, or on the number of threads.
-pub trait LanguageModel {
+pub trait LanguageModel: Detokenizer {
     /// Sizes and kind.
     fn shape(&self) -> &Shape;
 
@@ -258,9 +264,6 @@ pub trait LanguageModel {
     /// Row of the unembedding, `[d_model]`, multiplied by the gain of the final norm: the direction in the residual stream that
     /// raises this token's logit.
     fn readout_direction(&self, token: TokenId) -> Vec<f32>;
-
-    /// Text of generated tokens, without special tokens.
-    fn decode(&self, tokens: &[TokenId]) -> String;
 
     /// Reads the unsteered forward pass of each sequence, and calls `visit` with the sequence's number and what was read, in order.
     fn observe(

@@ -9,7 +9,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Cell, LanguageModel, ModelError, Observed, Probe, Rollout, Sequence, Shape, Steering};
+use super::{
+    Cell, Detokenizer, LanguageModel, ModelError, Observed, Probe, Rollout, Sequence, Shape,
+    Steering,
+};
 use crate::law::{coherence_budget, control_coordinate};
 use crate::units::{Budgets, NeuronId, TokenId};
 
@@ -316,6 +319,16 @@ impl Push {
     }
 }
 
+impl Detokenizer for ScriptedModel {
+    fn decode(&self, tokens: &[TokenId]) -> String {
+        let words = tokens.iter().filter(|id| **id != END);
+        let words: Vec<&str> = words
+            .filter_map(|id| self.words.get(*id as usize).map(String::as_str))
+            .collect();
+        words.join(" ")
+    }
+}
+
 impl LanguageModel for ScriptedModel {
     fn shape(&self) -> &Shape {
         &self.shape
@@ -335,14 +348,6 @@ impl LanguageModel for ScriptedModel {
         let mut direction = vec![0.0; self.shape.d_model];
         direction[2 + token as usize % self.shape.d_ff] = 1.0;
         direction
-    }
-
-    fn decode(&self, tokens: &[TokenId]) -> String {
-        let words = tokens.iter().filter(|id| **id != END);
-        let words: Vec<&str> = words
-            .filter_map(|id| self.words.get(*id as usize).map(String::as_str))
-            .collect();
-        words.join(" ")
     }
 
     fn observe(

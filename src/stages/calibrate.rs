@@ -10,7 +10,7 @@ use super::screen::Screening;
 use super::sweep::{self, TrialPlan};
 use crate::coherence::CollapseRule;
 use crate::events::Listener;
-use crate::model::LanguageModel;
+use crate::model::{Detokenizer, LanguageModel};
 use crate::record::store::TrialStore;
 use crate::study::Study;
 use crate::units::{NeuronId, Sign};
@@ -30,11 +30,7 @@ pub fn calibrate(
     if any {
         sweep::run_missing(&plan, model, store, listener)?;
     }
-    let multiples = if any {
-        collapse_multiples(study, screening, &neurons, model, store)?
-    } else {
-        Vec::new()
-    };
+    let multiples = collapse_multiples(study, screening, &neurons, model, store)?;
     Ok(Calibration {
         positions: residuals.positions,
         layers: (residuals.layers.iter().enumerate())
@@ -47,6 +43,21 @@ pub fn calibrate(
             .collect(),
         neurons,
         multiples,
+    })
+}
+
+/// A calibration with what rollouts decided derived from the store again: the collapse multiples. What takes the weights stays as it is.
+pub fn rederive(
+    study: &Study,
+    screening: &Screening,
+    calibration: &Calibration,
+    text: &dyn Detokenizer,
+    store: &TrialStore,
+) -> anyhow::Result<Calibration> {
+    let neurons = &calibration.neurons;
+    Ok(Calibration {
+        multiples: collapse_multiples(study, screening, neurons, text, store)?,
+        ..calibration.clone()
     })
 }
 
@@ -86,9 +97,12 @@ fn collapse_multiples(
     study: &Study,
     screening: &Screening,
     neurons: &[NeuronCalibration],
-    model: &dyn LanguageModel,
+    model: &dyn Detokenizer,
     store: &TrialStore,
 ) -> anyhow::Result<Vec<CollapseMultiple>> {
+    if !screening.groups.iter().any(|group| group.is_calibration()) {
+        return Ok(Vec::new());
+    }
     let rule = CollapseRule::new(&study.coherence)?;
     let reader = Reader::new(study, model, store);
     let prompts = study.calibration_prompts();

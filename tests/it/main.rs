@@ -15,3 +15,4 @@ mod spec_fuzz;
 mod studies;
 mod text_parity;
 mod tiny;
+mod verify;

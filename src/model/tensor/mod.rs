@@ -12,7 +12,8 @@ use super::checkpoint::Checkpoint;
 use super::engine;
 use super::tensors::Tensors;
 use super::{
-    Cell, LanguageModel, ModelError, ModelHeader, Observed, Probe, Rollout, Sequence, Shape,
+    Cell, Detokenizer, LanguageModel, ModelError, ModelHeader, Observed, Probe, Rollout, Sequence,
+    Shape,
 };
 use crate::units::{NeuronId, TokenId};
 use batch::{Batch, Run};
@@ -53,6 +54,12 @@ impl TensorTransformer {
     }
 }
 
+impl Detokenizer for TensorTransformer {
+    fn decode(&self, tokens: &[TokenId]) -> String {
+        self.header.codec.decode(tokens)
+    }
+}
+
 impl LanguageModel for TensorTransformer {
     fn shape(&self) -> &Shape {
         &self.header.shape
@@ -66,10 +73,6 @@ impl LanguageModel for TensorTransformer {
     fn readout_direction(&self, token: TokenId) -> Vec<f32> {
         (self.decoder.readout_direction(token))
             .expect("the token is in the vocabulary, and the weights were moved to the device")
-    }
-
-    fn decode(&self, tokens: &[TokenId]) -> String {
-        self.header.codec.decode(tokens)
     }
 
     fn observe(

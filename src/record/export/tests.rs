@@ -53,8 +53,8 @@ fn trials_say_everything_about_a_rollout() {
             "tokens": [7, 300, 2], "text": "said, \"1\" at Some(1.5)", "ended": true,
             "mean_nll": 1.75 / 3.0,
             "horizons": [
-                {"horizon": 4, "outcome": "flipped", "flipped": true, "collapsed": false, "rule": "contains \"x\", at the start"},
-                {"horizon": 8, "outcome": "collapse", "flipped": false, "collapsed": true, "rule": "likelihood"},
+                {"horizon": 4, "outcome": "flipped", "flipped": true, "collapsed": false, "rule": "contains \"x\", at the start", "span_start": 1, "span_end": 2},
+                {"horizon": 8, "outcome": "collapse", "flipped": false, "collapsed": true, "rule": "likelihood", "span_start": null, "span_end": null},
             ],
         })
     );
