@@ -146,6 +146,24 @@ fn edit_json(path: &Path, change: impl FnOnce(&mut Value)) {
     fs::write(path, serde_json::to_string_pretty(&value).unwrap() + "\n").unwrap();
 }
 
+/// Changes the first value of a key in a list of the predictions, and seals them anew.
+fn reseal(root: &Path, list: &str, key: &str, value: &str) {
+    let path = root.join("predictions.json");
+    let text = fs::read_to_string(&path).unwrap();
+    let list = text.find(list).unwrap();
+    let start = list + text[list..].find(key).unwrap() + key.len();
+    let end = start + text[start..].find([',', '\n']).unwrap();
+    let text = format!("{}{value}{}", &text[..start], &text[end..]);
+    let file: Value = serde_json::from_str(&text).unwrap();
+    let earlier = file["seal"]["sha256"].as_str().unwrap();
+    fs::write(
+        &path,
+        text.replace(earlier, &canonical::hash(&file["sealed"])),
+    )
+    .unwrap();
+    forge(root);
+}
+
 fn replace_text(path: &Path, from: &str, to: &str) {
     let text = fs::read_to_string(path).unwrap();
     assert!(text.contains(from), "{}: no {from}", path.display());
@@ -277,10 +295,10 @@ fn forged_rows_are_found_by_what_follows_from_them() {
         ),
         (
             "verdicts",
-            "UPDATE trials SET cosines = x'00' || substr(cosines, 2) WHERE id = (SELECT max(id) FROM trials WHERE layer IS NOT NULL)",
+            "UPDATE trials SET cosines = CAST(x'00' || substr(cosines, 2) AS BLOB) WHERE id = (SELECT max(id) FROM trials WHERE layer IS NOT NULL)",
         ),
         (
-            "judgements",
+            "trials",
             "UPDATE trials SET dose = 2 * dose WHERE id = (SELECT max(trial) FROM judgements)",
         ),
         (
@@ -293,11 +311,11 @@ fn forged_rows_are_found_by_what_follows_from_them() {
         ),
         (
             "judgements",
-            "UPDATE judgements SET mean_nll = substr(mean_nll, 1, length(mean_nll) - 1) || x'01' WHERE trial = (SELECT max(trial) FROM judgements)",
+            "UPDATE judgements SET mean_nll = CAST(substr(mean_nll, 1, length(mean_nll) - 1) || x'01' AS BLOB) WHERE trial = (SELECT max(trial) FROM judgements)",
         ),
         (
             "judgements",
-            "UPDATE judgements SET spans = x'0203' || substr(spans, 3) WHERE spans IS NOT NULL",
+            "UPDATE judgements SET spans = CAST(x'0203' || substr(spans, 3) AS BLOB) WHERE spans IS NOT NULL",
         ),
         (
             "judgements",
@@ -373,33 +391,18 @@ fn forged_results_are_found_by_deriving_them_again() {
         failures(&found)
     );
 
-    let reseal = |root: &Path, change: fn(&mut Value)| {
-        edit_json(&root.join("predictions.json"), |file| {
-            change(&mut file["sealed"]);
-            file["seal"]["sha256"] = canonical::hash(&file["sealed"]).into();
-        });
-        forge(root);
-    };
-    let found = run.after(|root| {
-        reseal(root, |sealed| {
-            sealed["forecasts"][0]["open"] = match sealed["forecasts"][0]["open"] {
-                Value::Bool(open) => (!open).into(),
-                _ => true.into(),
-            }
-        });
-    });
-    assert!(fails(&found, "predictions"), "{}", failures(&found));
-    assert!(
-        failures(&found).contains("forecasts[0].open is"),
-        "{}",
-        failures(&found)
-    );
-    let found = run.after(|root| {
-        reseal(root, |sealed| {
-            sealed["calibration"]["multiples"][0]["multiple"] = 0.125.into();
-        });
-    });
-    assert!(fails(&found, "calibration"), "{}", failures(&found));
+    for (check, list, key, value) in [
+        ("predictions", "\"forecasts\"", "\"open\": ", "null"),
+        ("calibration", "\"multiples\"", "\"multiple\": ", "0.125"),
+    ] {
+        let found = run.after(|root| reseal(root, list, key, value));
+        assert!(fails(&found, check), "{}", failures(&found));
+        assert!(
+            failures(&found).contains(&format!("is {value}, derived again")),
+            "{}",
+            failures(&found)
+        );
+    }
 
     let found = run.after(|root| {
         replace_text(&root.join("report.md"), "quickstart", "quickstort");

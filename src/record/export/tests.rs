@@ -4,22 +4,30 @@ use tempfile::TempDir;
 use super::*;
 use crate::record::fixture;
 
-fn exported(redact: bool, table: Table, format: Format) -> String {
+fn recorded(redact: bool) -> (TempDir, RunRecord) {
     let parent = TempDir::new().unwrap();
     let mut study = fixture::study();
     study.report.redact = redact;
     fixture::finish(parent.path(), &study);
     let record = RunRecord::load(parent.path()).unwrap();
+    (parent, record)
+}
+
+fn exported(record: &RunRecord, table: Table, format: Format) -> String {
     let mut output = Vec::new();
-    export(&record, table, format, &mut output).unwrap();
+    export(record, table, format, &mut output).unwrap();
     String::from_utf8(output).unwrap()
 }
 
-fn lines(redact: bool, table: Table) -> Vec<Value> {
-    let text = exported(redact, table, Format::Jsonl);
+fn rows(record: &RunRecord, table: Table) -> Vec<Value> {
+    let text = exported(record, table, Format::Jsonl);
     text.lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect()
+}
+
+fn lines(redact: bool, table: Table) -> Vec<Value> {
+    rows(&recorded(redact).1, table)
 }
 
 #[test]
@@ -78,19 +86,21 @@ fn redaction_hides_texts_and_tokens_and_nothing_else() {
         }
         assert_eq!(*row, expected);
     }
-    assert!(!exported(true, Table::Trials, Format::Csv).contains("said"));
+    let (_parent, record) = recorded(true);
+    assert!(!exported(&record, Table::Trials, Format::Csv).contains("said"));
 }
 
 #[test]
 fn csv_holds_what_jsonl_holds() {
+    let (_parent, record) = recorded(false);
     for table in [
         Table::Trials,
         Table::Calibration,
         Table::Predictions,
         Table::Verdicts,
     ] {
-        let rows = lines(false, table);
-        let text = exported(false, table, Format::Csv);
+        let rows = rows(&record, table);
+        let text = exported(&record, table, Format::Csv);
         let mut reader = csv::Reader::from_reader(text.as_bytes());
         let header = reader.headers().unwrap().clone();
         let records: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();

@@ -14,12 +14,13 @@ pub fn of_values<T: Serialize + ?Sized, U: Serialize + ?Sized>(
     recorded: &T,
     derived: &U,
 ) -> Option<String> {
-    let value = |result: serde_json::Result<Value>| result.expect("records are plain data");
-    let (recorded, derived) = (
-        value(serde_json::to_value(recorded)),
-        value(serde_json::to_value(derived)),
-    );
-    first(&mut String::new(), &recorded, &derived)
+    first(&mut String::new(), &written(recorded), &written(derived))
+}
+
+/// A value as it reads when it was written: numbers of single precision in their own short form.
+fn written<T: Serialize + ?Sized>(value: &T) -> Value {
+    let text = serde_json::to_string(value).expect("records are plain data");
+    serde_json::from_str(&text).expect("it was just written")
 }
 
 fn first(path: &mut String, recorded: &Value, derived: &Value) -> Option<String> {
