@@ -137,7 +137,9 @@ fn forge(root: &Path) {
 
 fn sql(root: &Path, change: &str) {
     let connection = Connection::open(root.join("trials.sqlite")).unwrap();
-    connection.execute_batch(change).unwrap();
+    connection
+        .execute_batch(&format!("PRAGMA foreign_keys = OFF; {change}"))
+        .unwrap();
 }
 
 fn edit_json(path: &Path, change: impl FnOnce(&mut Value)) {
@@ -326,8 +328,14 @@ fn forged_rows_are_found_by_what_follows_from_them() {
             "DELETE FROM keys WHERE trial = (SELECT max(trial) FROM judgements); DELETE FROM trials WHERE id = (SELECT max(trial) FROM judgements)",
         ),
         (
-            "texts",
-            "UPDATE trials SET text = (SELECT text FROM trials AS t WHERE t.id = 12 - trials.id) WHERE id IN (5, 7)",
+            "judgements",
+            "CREATE TEMP TABLE pair AS SELECT a.id AS one, b.id AS other FROM trials AS a, trials AS b
+               WHERE a.id = (SELECT max(trial) FROM judgements) AND b.id IN (SELECT trial FROM judgements)
+                 AND b.text <> a.text AND b.layer IS NOT NULL LIMIT 1;
+             CREATE TEMP TABLE old AS SELECT * FROM trials;
+             UPDATE trials SET (ended, tokens, nll, cosines, text) =
+               (SELECT ended, tokens, nll, cosines, text FROM old, pair WHERE old.id = one + other - trials.id)
+               WHERE id IN (SELECT one FROM pair UNION SELECT other FROM pair)",
         ),
     ];
     for (check, change) in changes {
