@@ -15,7 +15,7 @@ use super::tensor::{TensorDecoder, attributions};
 use super::tensors::Tensors;
 use super::work::{Outcome, Task, Work};
 use super::{
-    Attribution, Cell, FfnNorm, FirstStep, LanguageModel, ModelError, ModelHeader, Observed, Probe,
+    Attribution, Cell, Detokenizer, FfnNorm, FirstStep, LanguageModel, ModelError, ModelHeader, Observed, Probe,
     Rollout, Sequence, Shape,
 };
 use crate::units::{NeuronId, TokenId};
@@ -117,6 +117,12 @@ impl Transformer {
     }
 }
 
+impl Detokenizer for Transformer {
+    fn decode(&self, tokens: &[TokenId]) -> String {
+        self.header.codec.decode(tokens)
+    }
+}
+
 impl LanguageModel for Transformer {
     fn shape(&self) -> &Shape {
         &self.header.shape
@@ -139,10 +145,6 @@ impl LanguageModel for Transformer {
         self.decoder.norm.apply(residual, &mut hidden);
         self.decoder.vocabulary.logits(&hidden, &mut logits);
         Ok(logits)
-    }
-
-    fn decode(&self, tokens: &[TokenId]) -> String {
-        self.header.codec.decode(tokens)
     }
 
     fn observe(
