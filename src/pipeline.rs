@@ -168,20 +168,23 @@ pub fn run(
     stage(listener, Stage::Sweep);
     sweep::sweep(study, &sealed, model, &mut store, listener)?;
     stage(listener, Stage::Judge);
-    let mut kept = Vec::new();
+    let mut kept = store.replace_judgements()?;
     let judgements = judge::judge(study, &sealed, model, &store, &mut |judgement| {
-        kept.push(judgement);
-        Ok(())
+        Ok(kept.push(judgement)?)
     })?;
-    store.replace_judgements(kept)?;
+    kept.finish()?;
     stage(listener, Stage::Verdict);
     let verdicts = verdict::verdict(study, &sealed, &judgements);
     run_record::write_verdicts(&folder, &judgements, &verdicts)?;
-    manifest.finish(&folder, store.check()?, started.elapsed().as_secs_f64())?;
+    let digest = store.check()?;
+    drop(store);
+    manifest.finish(&folder, digest, started.elapsed().as_secs_f64())?;
     manifest.write(&folder)?;
     stage(listener, Stage::Report);
-    drop(store);
-    write_report(folder.root(), &folder, options.templates.as_deref())?;
+    let templates = options.templates.as_deref();
+    write_report(folder.root(), &folder, templates)?;
+    manifest.note_reports(&folder, templates.is_some())?;
+    manifest.write(&folder)?;
     Ok(Summary::new(folder.root(), study, &sealed, &verdicts))
 }
 

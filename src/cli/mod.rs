@@ -12,6 +12,7 @@ mod resources;
 pub mod run;
 pub mod schema;
 pub mod study;
+pub mod verify;
 
 use std::io::{self, Write};
 
@@ -33,6 +34,7 @@ Examples:
   reachspec check my-study.yaml             say everything that is wrong with it
   reachspec run my-study.yaml               run it; run again to continue or extend it
   reachspec report runs/my-study            render its report again
+  reachspec verify runs/my-study            derive every result again, and compare
 
 Exit codes:
   0  done (an unfavourable verdict is a result, not an error)
@@ -48,6 +50,7 @@ enum Command {
     Plan(plan::Args),
     Run(run::Args),
     Report(report::Args),
+    Verify(verify::Args),
     Export(export::Args),
     Schema(schema::Args),
     Inspect(inspect::Args),
@@ -62,6 +65,7 @@ impl Cli {
             Command::Plan(args) => plan::run(args),
             Command::Run(args) => run::run(args),
             Command::Report(args) => report::run(args),
+            Command::Verify(args) => verify::run(args),
             Command::Export(args) => export::run(args),
             Command::Schema(args) => schema::run(args),
             Command::Inspect(args) => inspect::run(args),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 
 use super::Failure;
-use crate::record::RunRecord;
+use crate::record::{RunFolder, RunRecord};
 use crate::report::files::{self, Format};
 use crate::report::from_record::render_record;
 use crate::report::templates;
@@ -38,14 +38,29 @@ A file such as report.md.jinja, style.css or html/windows.html.jinja in the temp
 /// Runs the subcommand.
 pub fn run(args: Args) -> Result<(), Failure> {
     templates::environment(args.templates.as_deref())?;
+    let out = args.out.as_deref().unwrap_or(&args.run);
+    // Reports of the record itself are part of it: its manifest says what they are.
+    let of_record = match (out.canonicalize(), args.run.canonicalize()) {
+        (Ok(out), Ok(run)) if out == run => {
+            RunFolder::open(&args.run)?;
+            Some(RunFolder::create_or_open(&args.run)?)
+        }
+        _ => None,
+    };
     let record = RunRecord::load(&args.run)?;
     record.check_trials()?;
     let rendered = render_record(&record, args.templates.as_deref())
         .context("the report cannot be rendered")
         .map_err(Failure::Failed)?;
-    let out = args.out.as_deref().unwrap_or(&args.run);
-    for path in files::write(&rendered, args.format, &record.folder, out)? {
-        super::say(path.display())?;
+    let written = files::write(&rendered, args.format, &record.folder, out)?;
+    if let Some(folder) = of_record {
+        let mut manifest = record.manifest;
+        // A report that is not written anew stays what it was.
+        let stays = args.format != Format::Both && manifest.has_own_templates();
+        manifest.note_reports(&folder, args.templates.is_some() || stays)?;
+        manifest.write(&folder)?;
     }
-    Ok(())
+    written
+        .iter()
+        .try_for_each(|path| super::say(path.display()))
 }

@@ -15,7 +15,7 @@ use super::tensor::{TensorDecoder, attributions};
 use super::tensors::Tensors;
 use super::work::{Outcome, Task, Work};
 use super::{
-    Attribution, Cell, FfnNorm, FirstStep, LanguageModel, ModelError, ModelHeader, Observed, Probe,
+    Attribution, Cell, Detokenizer, FfnNorm, FirstStep, LanguageModel, ModelError, ModelHeader, Observed, Probe,
     Rollout, Sequence, Shape,
 };
 use crate::units::{NeuronId, TokenId};
@@ -117,6 +117,12 @@ impl Transformer {
     }
 }
 
+impl Detokenizer for Transformer {
+    fn decode(&self, tokens: &[TokenId]) -> String {
+        self.header.codec.decode(tokens)
+    }
+}
+
 impl LanguageModel for Transformer {
     fn shape(&self) -> &Shape {
         &self.header.shape
@@ -141,16 +147,13 @@ impl LanguageModel for Transformer {
         Ok(logits)
     }
 
-    fn decode(&self, tokens: &[TokenId]) -> String {
-        self.header.codec.decode(tokens)
-    }
-
     fn observe(
         &self,
         sequences: &[Sequence<'_>],
         probe: Probe,
         visit: &mut dyn FnMut(usize, Observed),
     ) -> Result<(), ModelError> {
+        // As many at a time as there are threads; each by itself, so that its bits are the same.
         let mut number = 0..;
         for together in sequences.chunks(self.resources.threads.max(1)) {
             let decoder = &self.decoder;

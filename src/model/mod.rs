@@ -278,9 +278,15 @@ impl From<(&std::path::Path, String)> for ModelError {
     }
 }
 
+/// Turns tokens back into text: all that judging needs of a model.
+pub trait Detokenizer {
+    /// Text of generated tokens, without special tokens.
+    fn decode(&self, tokens: &[TokenId]) -> String;
+}
+
 /// A language model whose neurons can be steered. All methods are deterministic: a cell's rollout does not depend on the other
 /// cells, on their order, or on the number of threads.
-pub trait LanguageModel {
+pub trait LanguageModel: Detokenizer {
     /// Sizes and kind.
     fn shape(&self) -> &Shape;
 
@@ -306,9 +312,6 @@ pub trait LanguageModel {
 
     /// Logits of a residual stream at the output of the last block, `[d_model]`: through the final norm and the unembedding, `[vocab]`.
     fn logits_of(&self, residual: &[f32]) -> Result<Vec<f32>, ModelError>;
-
-    /// Text of generated tokens, without special tokens.
-    fn decode(&self, tokens: &[TokenId]) -> String;
 
     /// Reads the unsteered forward pass of each sequence, and calls `visit` with the sequence's number and what was read, in order.
     fn observe(

@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Attribution, Cell, FfnNorm, FirstStep, LanguageModel, ModelError, Observed, Probe, Rollout,
+    Attribution, Cell, Detokenizer, FfnNorm, FirstStep, LanguageModel, ModelError, Observed, Probe, Rollout,
     Sequence, Shape, Steering, random_direction,
 };
 use crate::law::{coherence_budget, control_coordinate};
@@ -340,6 +340,16 @@ impl Push {
     }
 }
 
+impl Detokenizer for ScriptedModel {
+    fn decode(&self, tokens: &[TokenId]) -> String {
+        let words = tokens.iter().filter(|id| **id != END);
+        let words: Vec<&str> = words
+            .filter_map(|id| self.words.get(*id as usize).map(String::as_str))
+            .collect();
+        words.join(" ")
+    }
+}
+
 impl LanguageModel for ScriptedModel {
     fn shape(&self) -> &Shape {
         &self.shape
@@ -371,14 +381,6 @@ impl LanguageModel for ScriptedModel {
     fn logits_of(&self, residual: &[f32]) -> Result<Vec<f32>, ModelError> {
         let axis = |token: usize| residual[2 + token % self.shape.d_ff];
         Ok((0..self.words.len()).map(axis).collect())
-    }
-
-    fn decode(&self, tokens: &[TokenId]) -> String {
-        let words = tokens.iter().filter(|id| **id != END);
-        let words: Vec<&str> = words
-            .filter_map(|id| self.words.get(*id as usize).map(String::as_str))
-            .collect();
-        words.join(" ")
     }
 
     fn observe(

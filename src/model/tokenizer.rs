@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tokenizers::{AddedToken, Tokenizer};
 
-use super::ModelError;
 use super::chat::{ChatTemplate, find_template};
+use super::{Detokenizer, ModelError};
 use crate::spec::prompts::ChatMessage;
 use crate::units::TokenId;
 
@@ -167,6 +167,12 @@ impl TextCodec {
 
     fn problem(&self, problem: String) -> ModelError {
         (self.file.as_path(), problem).into()
+    }
+}
+
+impl Detokenizer for TextCodec {
+    fn decode(&self, tokens: &[TokenId]) -> String {
+        TextCodec::decode(self, tokens)
     }
 }
 

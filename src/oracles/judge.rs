@@ -38,7 +38,7 @@ pub struct Judgement {
     pub holds: bool,
     /// What decided, in a few words.
     pub rule: String,
-    /// The deciding bytes of the text, where there are such.
+    /// The deciding bytes of the text, where there are such: on character boundaries. A false oracle has none.
     pub span: Option<Range<usize>>,
 }
 
@@ -110,14 +110,15 @@ impl Judge {
                 Judgement {
                     holds: !judgement.holds,
                     rule: judgement.rule,
-                    span: judgement.span,
+                    // What is not in a text has no place in it.
+                    span: None,
                 }
             }
         }
     }
 }
 
-/// True when all are; the first that is false decides.
+/// True when all are, with the first span that there is; the first that is false decides.
 fn all(judges: &[Judge], text: &str, expect: &BTreeMap<String, String>) -> Judgement {
     let mut rules = Vec::new();
     let mut span = None;

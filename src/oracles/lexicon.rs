@@ -1,5 +1,6 @@
 //! `lexicon`: the share of a text's words that stands in a list.
 
+use std::ops::Range;
 use std::sync::LazyLock;
 
 use regex::Regex;
@@ -20,20 +21,25 @@ impl Lexicon {
     /// Judges a text.
     pub(super) fn judge(&self, text: &str) -> Judgement {
         let (mut counted, mut inside) = (0_usize, 0_usize);
-        for word in WORD.find_iter(text) {
-            let word = word.as_str().to_lowercase();
+        // From the first counted word to the last.
+        let mut span: Option<Range<usize>> = None;
+        for found in WORD.find_iter(text) {
+            let word = found.as_str().to_lowercase();
             let listed = self.words.contains(&word);
             let counts = match &self.against {
                 Some(against) => listed || against.contains(&word),
                 None => true,
             };
-            counted += usize::from(counts);
+            if counts {
+                counted += 1;
+                span = Some(span.map_or(found.start(), |s| s.start)..found.end());
+            }
             inside += usize::from(listed);
         }
         let share = inside as f64 / counted.max(1) as f64;
         let rule = format!("{inside} of {counted} words in the list");
         if counted >= self.min_words && counted > 0 && share >= self.at_least {
-            Judgement::yes(rule, None)
+            Judgement::yes(rule, span)
         } else {
             Judgement::no(rule)
         }
@@ -71,10 +77,9 @@ mod tests {
         ] {
             assert_eq!(list.judge(text).holds, expected, "{text}");
         }
-        assert_eq!(
-            list.judge("le chat dort bien").rule,
-            "3 of 4 words in the list"
-        );
+        let judgement = list.judge("« le chat dort bien. »");
+        assert_eq!(judgement.rule, "3 of 4 words in the list");
+        assert_eq!(judgement.span, Some(3..20));
     }
 
     #[test]

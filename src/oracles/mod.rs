@@ -9,8 +9,11 @@ mod lexicon;
 mod numbers;
 mod script;
 mod strings;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 use unicode_script::Script;
@@ -20,6 +23,24 @@ use crate::spec::oracle::{ExactMode, WhichNumber};
 pub use judge::{Judge, Judgement};
 pub use lexicon::is_word;
 pub use numbers::parse_number;
+
+/// The bytes of a text that decided its judgement: from `start` to before `end`, on character boundaries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Span {
+    /// Offset of the first byte.
+    pub start: usize,
+    /// Offset behind the last byte.
+    pub end: usize,
+}
+
+impl From<Range<usize>> for Span {
+    fn from(range: Range<usize>) -> Self {
+        Self {
+            start: range.start,
+            end: range.end,
+        }
+    }
+}
 
 /// A resolved oracle.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

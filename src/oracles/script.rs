@@ -1,5 +1,7 @@
 //! `unicode_script`: the share of a text's letters that belongs to a script.
 
+use std::ops::Range;
+
 use unicode_script::{Script, UnicodeScript};
 
 use super::judge::Judgement;
@@ -14,11 +16,14 @@ pub struct ScriptJudge {
 impl ScriptJudge {
     pub fn judge(&self, text: &str) -> Judgement {
         let (mut letters, mut inside) = (0_usize, 0_usize);
-        for letter in text.chars().filter(|c| c.is_alphabetic()) {
+        // From the first counted letter to the last.
+        let mut span: Option<Range<usize>> = None;
+        for (at, letter) in text.char_indices().filter(|(_, c)| c.is_alphabetic()) {
             match letter.script() {
                 Script::Common | Script::Inherited | Script::Unknown => {}
                 script => {
                     letters += 1;
+                    span = Some(span.map_or(at, |s| s.start)..at + letter.len_utf8());
                     inside += usize::from(script == self.script);
                 }
             }
@@ -28,7 +33,7 @@ impl ScriptJudge {
             self.script.full_name()
         );
         if letters > 0 && inside as f64 / letters as f64 >= self.at_least {
-            Judgement::yes(rule, None)
+            Judgement::yes(rule, span)
         } else {
             Judgement::no(rule)
         }
@@ -53,5 +58,10 @@ mod tests {
             let judge = ScriptJudge { script, at_least };
             assert_eq!(judge.judge(text).holds, expected, "{script:?} in {text}");
         }
+        let judge = ScriptJudge {
+            script: Script::Han,
+            at_least: 1.0,
+        };
+        assert_eq!(judge.judge("1 漢字。").span, Some(2..8));
     }
 }

@@ -10,6 +10,7 @@ use super::seal;
 use super::store::TrialStore;
 use super::trial::{Trial, tests::trial};
 use crate::model::Shape;
+use crate::oracles::Span;
 use crate::spec::ceiling::{
     CalibrationPositions, Coordinate, Estimate, Predictor, ReasonsSpec, Statistic, TriggerPredictor,
 };
@@ -198,6 +199,7 @@ pub fn judgements(trials: &[Trial]) -> Vec<RolloutJudgement> {
             outcome: outcome.into(),
             flipped: outcome == "flipped",
             rule: rule.into(),
+            span: (outcome == "flipped").then_some(Span { start: 1, end: 2 }),
             mean_nll: 0.5,
         }
     };
@@ -303,13 +305,19 @@ pub fn finish(root: &Path, study: &Study) {
     let mut store = TrialStore::open_or_create(&run.trials()).unwrap();
     let trials = trials();
     store.insert(&trials).unwrap();
-    store.replace_judgements(judgements(&trials)).unwrap();
+    let mut writer = store.replace_judgements().unwrap();
+    for judgement in judgements(&trials) {
+        writer.push(judgement).unwrap();
+    }
+    writer.finish().unwrap();
     let judgements = Judgements {
         baselines: vec![],
         curves: vec![],
         detectors: vec![],
     };
     write_verdicts(&run, &judgements, &verdicts(study, &sealed.seal().sha256)).unwrap();
-    manifest.finish(&run, store.check().unwrap(), 1.5).unwrap();
+    let digest = store.check().unwrap();
+    drop(store);
+    manifest.finish(&run, digest, 1.5).unwrap();
     manifest.write(&run).unwrap();
 }

@@ -1,12 +1,15 @@
 //! Paths of a run folder, and how its files are replaced.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
 
+use super::canonical;
 use super::error::RecordError;
 use super::finite;
 use super::lock::{Holder, Lock};
@@ -77,6 +80,21 @@ impl RunFolder {
         self.lock.as_ref()?.left_by()
     }
 
+    /// Refuses a folder that a process is writing to now.
+    ///
+    /// # Errors
+    /// [`RecordError::Locked`] with the process, and what the operating system refuses.
+    pub fn refuse_in_use(&self) -> Result<(), RecordError> {
+        match Lock::held_by(&self.root.join("run.lock"))? {
+            None => Ok(()),
+            Some(Holder { pid, since }) => Err(RecordError::Locked {
+                path: self.root.clone(),
+                pid,
+                since,
+            }),
+        }
+    }
+
     /// The folder.
     pub fn root(&self) -> &Path {
         &self.root
@@ -121,6 +139,43 @@ impl RunFolder {
     /// Figures of the Markdown report.
     pub fn figures(&self) -> PathBuf {
         self.root.join("figures")
+    }
+
+    /// The name of a file in the folder, with `/` between its parts.
+    pub fn name_of(&self, path: &Path) -> String {
+        let relative = path.strip_prefix(&self.root).unwrap_or(path);
+        let parts: Vec<_> = relative.iter().map(|part| part.to_string_lossy()).collect();
+        parts.join("/")
+    }
+
+    /// SHA-256 of every file of the record but the manifest and the reports, by name.
+    ///
+    /// # Errors
+    /// If one cannot be read.
+    pub fn hash_evidence(&self) -> Result<BTreeMap<String, String>, RecordError> {
+        let superseded = (1..).map(|number| self.superseded_predictions(number));
+        let mut files: Vec<PathBuf> = superseded.take_while(|path| path.exists()).collect();
+        files.extend([self.predictions(), self.trials(), self.verdicts()]);
+        self.hash(files)
+    }
+
+    /// SHA-256 of the reports and their figures, by name; of those that are there.
+    ///
+    /// # Errors
+    /// If one cannot be read.
+    pub fn hash_reports(&self) -> Result<BTreeMap<String, String>, RecordError> {
+        let mut files = vec![self.report_md(), self.report_html()];
+        if let Ok(entries) = fs::read_dir(self.figures()) {
+            files.extend(entries.flatten().map(|entry| entry.path()));
+        }
+        files.retain(|path| is_report(&self.name_of(path)) && path.is_file());
+        self.hash(files)
+    }
+
+    fn hash(&self, files: Vec<PathBuf>) -> Result<BTreeMap<String, String>, RecordError> {
+        (files.iter())
+            .map(|path| Ok((self.name_of(path), file_sha256(path)?)))
+            .collect()
     }
 
     /// Moves the record into a folder `superseded-N` beside the new one: `--fresh` destroys no evidence. `None` where there is none.
@@ -200,6 +255,29 @@ impl RunFolder {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether a file of the record, by its name in the folder, is a report or a figure of one.
+pub fn is_report(name: &str) -> bool {
+    let figure = name.strip_prefix("figures/");
+    ["report.md", "report.html"].contains(&name) || figure.is_some_and(|f| f.ends_with(".svg"))
+}
+
+/// SHA-256 of a file's bytes, lower-case hex, read piece by piece.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn file_sha256(path: &Path) -> Result<String, RecordError> {
+    let error = |e| RecordError::io("read", path, e);
+    let mut file = File::open(path).map_err(error)?;
+    let mut hasher = Sha256::new();
+    let mut piece = vec![0; 1 << 18];
+    loop {
+        match file.read(&mut piece).map_err(error)? {
+            0 => return Ok(canonical::hex(&hasher.finalize())),
+            length => hasher.update(&piece[..length]),
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! over. The lock file says who holds it, for the message to the second process.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use super::clock;
@@ -66,6 +66,23 @@ impl Lock {
         }
     }
 
+    /// Who holds the lock of a run folder now; nothing is written, and no lock is taken for longer than it takes to look.
+    ///
+    /// # Errors
+    /// What the operating system refuses.
+    pub fn held_by(path: &Path) -> Result<Option<Holder>, RecordError> {
+        let io = |source| RecordError::io("look at", path, source);
+        let mut file = match File::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file.map_err(io)?,
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(None),
+            Err(TryLockError::WouldBlock) => Ok(Some(Holder::read_or_unknown(&mut file))),
+            Err(TryLockError::Error(source)) => Err(io(source)),
+        }
+    }
+
     /// The process that held the lock and ended without giving it back.
     pub fn left_by(&self) -> Option<&Holder> {
         self.left_by.as_ref()
@@ -81,6 +98,13 @@ impl Drop for Lock {
 }
 
 impl Holder {
+    fn read_or_unknown(file: &mut File) -> Self {
+        Self::read(file).unwrap_or_else(|| Self {
+            pid: "unknown".into(),
+            since: "unknown".into(),
+        })
+    }
+
     fn read(file: &mut File) -> Option<Self> {
         let mut text = String::new();
         file.rewind()
@@ -99,13 +123,9 @@ impl Holder {
 }
 
 fn refusal(path: &Path, file: &mut File) -> RecordError {
-    let unknown = || "unknown".to_owned();
-    let holder = Holder::read(file);
-    RecordError::Locked {
-        path: path.parent().unwrap_or(path).to_owned(),
-        pid: holder.as_ref().map_or_else(unknown, |h| h.pid.clone()),
-        since: holder.map_or_else(unknown, |h| h.since),
-    }
+    let Holder { pid, since } = Holder::read_or_unknown(file);
+    let path = path.parent().unwrap_or(path).to_owned();
+    RecordError::Locked { path, pid, since }
 }
 
 #[cfg(test)]
@@ -118,8 +138,11 @@ mod tests {
     fn the_second_holder_is_refused_by_name() {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("run.lock");
+        assert_eq!(Lock::held_by(&path).unwrap(), None);
         let first = Lock::take(&path).unwrap();
         assert_eq!(first.left_by(), None);
+        let holder = Lock::held_by(&path).unwrap().unwrap();
+        assert_eq!(holder.pid, std::process::id().to_string());
         let error = Lock::take(&path).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Failed);
         let message = error.to_string();

@@ -14,7 +14,10 @@ use super::{canonical, clock};
 use crate::study::Study;
 
 /// Version of the run folder.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
+
+/// This program and its version.
+pub const PROGRAM: &str = concat!("reachspec ", env!("CARGO_PKG_VERSION"));
 
 /// What was run, on what, by what.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -53,12 +56,12 @@ pub struct SpecText {
 /// Hashes of what a finished run holds: whoever changes a file has to change this too.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
-    /// SHA-256 of `predictions.json`, with its seal.
-    pub predictions_sha256: String,
-    /// SHA-256 of `verdicts.json`.
-    pub verdicts_sha256: String,
+    /// SHA-256 of every file of the record but this one, lower-case hex, by its name in the run folder.
+    pub files: BTreeMap<String, String>,
     /// The trials.
     pub trials: StoreDigest,
+    /// Whether one of the reports was made with templates of the user's own.
+    pub own_templates: bool,
 }
 
 /// What may differ from run to run without changing a result.
@@ -107,17 +110,13 @@ impl SpecText {
 impl Manifest {
     /// The manifest of a run that starts now.
     pub fn new(study: &Study, written: &Written<'_>, threads: usize) -> Self {
-        let hashes = study
-            .prompts
-            .iter()
-            .map(|(name, set)| (name.clone(), canonical::hash(set)));
         Self {
             format: FORMAT,
-            program: concat!("reachspec ", env!("CARGO_PKG_VERSION")).into(),
+            program: PROGRAM.into(),
             spec: SpecText::new(written.spec_path, written.spec_text),
             overrides: written.overrides.to_vec(),
             study_sha256: study.hash(),
-            prompts_sha256: hashes.collect(),
+            prompts_sha256: hash_prompts(study),
             study: study.clone(),
             evidence: None,
             environment: Environment {
@@ -142,7 +141,7 @@ impl Manifest {
         next
     }
 
-    /// Notes the end of a run, and what it ended with. `predictions.json` and `verdicts.json` must be written.
+    /// Notes the end of a run, and what it ended with. All its files but the reports must be written, and the store closed.
     ///
     /// # Errors
     /// If they cannot be read.
@@ -153,13 +152,36 @@ impl Manifest {
         seconds: f64,
     ) -> Result<(), RecordError> {
         self.evidence = Some(Evidence {
-            predictions_sha256: file_sha256(&run.predictions())?,
-            verdicts_sha256: file_sha256(&run.verdicts())?,
+            files: run.hash_evidence()?,
             trials,
+            own_templates: false,
         });
         self.environment.finished_at = Some(clock::now());
         self.environment.elapsed_seconds += seconds;
         Ok(())
+    }
+
+    /// Notes the reports of a finished run as they are now in its folder.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn note_reports(
+        &mut self,
+        run: &RunFolder,
+        own_templates: bool,
+    ) -> Result<(), RecordError> {
+        let reports = run.hash_reports()?;
+        if let Some(evidence) = &mut self.evidence {
+            (evidence.files).retain(|name, _| !folder::is_report(name));
+            evidence.files.extend(reports);
+            evidence.own_templates = own_templates;
+        }
+        Ok(())
+    }
+
+    /// Whether one of the reports was made with templates of the user's own.
+    pub fn has_own_templates(&self) -> bool {
+        (self.evidence.as_ref()).is_some_and(|evidence| evidence.own_templates)
     }
 
     /// Writes `manifest.json`.
@@ -184,27 +206,11 @@ impl Manifest {
             return Ok(None);
         }
         check_format(&path)?;
-        let ManifestFile {
-            sha256,
-            mut manifest,
-        } = folder::read_json(&path)?;
-        let changed = |what: &str| {
-            Err(RecordError::integrity(
-                &path,
-                format!("{what} is not what was written: the file was changed"),
-            ))
-        };
-        if manifest.study.hash() != manifest.study_sha256 {
-            return changed("the study");
+        let file: ManifestFile = folder::read_json(&path)?;
+        match file.problems().first() {
+            None => Ok(Some(file.into_manifest())),
+            Some(problem) => Err(RecordError::integrity(&path, problem)),
         }
-        if self::sha256(manifest.spec.text.as_bytes()) != manifest.spec.sha256 {
-            return changed("the spec");
-        }
-        if canonical::hash(&manifest) != sha256 {
-            return changed("the manifest");
-        }
-        manifest.study.model.folder = PathBuf::from(&manifest.environment.model_folder);
-        Ok(Some(manifest))
     }
 
     /// How a study relates to this one.
@@ -228,14 +234,12 @@ impl Manifest {
         if !run.trials().exists() {
             return gone(&run.trials());
         }
-        for (path, recorded) in [
-            (run.predictions(), &evidence.predictions_sha256),
-            (run.verdicts(), &evidence.verdicts_sha256),
-        ] {
+        for path in [run.predictions(), run.verdicts()] {
             if !path.exists() {
                 return gone(&path);
             }
-            if file_sha256(&path)? != *recorded {
+            let recorded = evidence.files.get(&run.name_of(&path));
+            if recorded != Some(&folder::file_sha256(&path)?) {
                 return Err(RecordError::integrity(
                     &path,
                     "the file was changed after the run ended",
@@ -248,40 +252,71 @@ impl Manifest {
 
 /// What `manifest.json` holds.
 #[derive(Serialize, Deserialize)]
-struct ManifestFile {
+pub(super) struct ManifestFile {
     /// SHA-256 of the canonical JSON of `manifest`.
     sha256: String,
     manifest: Manifest,
 }
 
+impl ManifestFile {
+    /// Everything in it that does not fit its own hashes.
+    pub(super) fn problems(&self) -> Vec<String> {
+        let manifest = &self.manifest;
+        let prompts = hash_prompts(&manifest.study);
+        let parts = [
+            ("the study", manifest.study.hash() == manifest.study_sha256),
+            (
+                "the spec",
+                sha256(manifest.spec.text.as_bytes()) == manifest.spec.sha256,
+            ),
+            ("a prompt set", prompts == manifest.prompts_sha256),
+            ("the manifest", canonical::hash(manifest) == self.sha256),
+        ];
+        (parts.iter())
+            .filter(|(_, fits)| !fits)
+            .map(|(what, _)| format!("{what} is not what was written: the file was changed"))
+            .collect()
+    }
+
+    /// The manifest, with its model where it was found.
+    pub(super) fn into_manifest(self) -> Manifest {
+        let mut manifest = self.manifest;
+        manifest.study.model.folder = PathBuf::from(&manifest.environment.model_folder);
+        manifest
+    }
+}
+
 /// Says which version wrote the file before anything else can be wrong with it.
-fn check_format(path: &Path) -> Result<(), RecordError> {
-    #[derive(Deserialize)]
-    struct Version {
-        manifest: Format,
-    }
-    #[derive(Deserialize)]
-    struct Format {
-        format: u32,
-        program: String,
-    }
+///
+/// # Errors
+/// Another version is [`RecordError::Unusable`], a changed file an integrity error.
+pub(super) fn check_format(path: &Path) -> Result<(), RecordError> {
     let text = std::fs::read(path).map_err(|e| RecordError::io("read", path, e))?;
-    let Version { manifest } = serde_json::from_slice(&text).map_err(|e| {
+    let file: serde_json::Value = serde_json::from_slice(&text).map_err(|e| {
         RecordError::integrity(path, format!("the file was changed or cut off: {e}"))
     })?;
-    if manifest.format == FORMAT {
+    let manifest = &file["manifest"];
+    if manifest["format"] == FORMAT {
         return Ok(());
     }
+    // Another version hashes itself as well; without that, the number itself was changed.
+    if file["sha256"] != canonical::hash(manifest) {
+        let problem = "the manifest is not what was written: the file was changed";
+        return Err(RecordError::integrity(path, problem));
+    }
     let problem = format!(
-        "this run folder has format {} and was written by {}; this program reads format {FORMAT}",
-        manifest.format, manifest.program
+        "this run folder has format {} and was written by {}; this program reads format {FORMAT}; use the program that wrote it, or run the spec again with --fresh",
+        manifest["format"],
+        manifest["program"].as_str().unwrap_or("another program")
     );
     Err(RecordError::unusable(path, problem))
 }
 
-fn file_sha256(path: &Path) -> Result<String, RecordError> {
-    let content = std::fs::read(path).map_err(|e| RecordError::io("read", path, e))?;
-    Ok(sha256(&content))
+/// Hash of each prompt set, by name.
+fn hash_prompts(study: &Study) -> BTreeMap<String, String> {
+    (study.prompts.iter())
+        .map(|(name, set)| (name.clone(), canonical::hash(set)))
+        .collect()
 }
 
 fn sha256(content: &[u8]) -> String {
@@ -327,20 +362,16 @@ mod tests {
             changed[at] ^= 1;
             fs::write(run.manifest(), &changed).unwrap();
             let error = Manifest::load(&run).unwrap_err();
-            // A change of the format's number looks like another version, which is refused as well.
-            assert_ne!(error.kind(), ErrorKind::Failed, "byte {at}: {error}");
+            assert_eq!(error.kind(), ErrorKind::Integrity, "byte {at}: {error}");
         }
     }
 
     #[test]
     fn other_versions_are_named() {
         let (_parent, run) = recorded();
-        let text = fs::read_to_string(run.manifest()).unwrap();
-        fs::write(
-            run.manifest(),
-            text.replace("\"format\": 2", "\"format\": 9"),
-        )
-        .unwrap();
+        let mut other = Manifest::load(&run).unwrap().unwrap();
+        other.format = 9;
+        other.write(&run).unwrap();
         let error = Manifest::load(&run).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Usage);
         assert!(

@@ -7,6 +7,8 @@
 //! | `trials.sqlite` | every rollout under a content-derived [`key`], and its judgements | [`store`] |
 //! | `verdicts.json` | dose–response curves and verdicts | [`run_record`] |
 //!
+//! [`verify`] derives everything again from the manifest, the trials and the model's tokenizer.
+//!
 //! Files are replaced atomically ([`folder`]), and one process at a time may write ([`lock`]).
 
 pub mod canonical;
@@ -26,6 +28,7 @@ pub mod run_record;
 pub mod seal;
 pub mod store;
 pub mod trial;
+pub mod verify;
 
 pub use changes::Continuation;
 pub use error::{ErrorKind, RecordError};

@@ -31,9 +31,9 @@ pub struct RunRecord {
 
 /// What `verdicts.json` holds.
 #[derive(Serialize, Deserialize)]
-struct VerdictsFile {
-    judgements: Judgements,
-    verdicts: Verdicts,
+pub(super) struct VerdictsFile {
+    pub judgements: Judgements,
+    pub verdicts: Verdicts,
 }
 
 impl RunRecord {
@@ -126,7 +126,8 @@ fn read_verdicts(run: &RunFolder) -> Result<(Judgements, Verdicts), RecordError>
     Ok((file.judgements, file.verdicts))
 }
 
-fn unfinished(path: &Path) -> RecordError {
+/// A run that has not come to its end.
+pub(super) fn unfinished(path: &Path) -> RecordError {
     RecordError::unusable(
         path,
         "the run has not finished; run its spec again to continue it",

@@ -154,7 +154,7 @@ pub struct TriggerSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub headline: Option<TriggerPredictor>,
     /// How far, in cosθ, the predicted trigger must lie below the predicted ceiling for a window to be forecast open. When absent: 0 for
-    /// `expected`; for `push` fitted on the calibration neurons, or 0.1 where these flip too little to fit it.
+    /// `expected`; for `push` half the prediction interval of the headline ceiling, or 0.1 where that has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = -1.0, max = 1.0))]
     pub margin: Option<f64>,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::features::{self, Features};
-use super::judge::{Baseline, BehaviorJudge, Curve, DosePoint, Reader};
+use super::judge::{Baseline, BehaviorJudge, Curve, Reader, RolloutJudgement};
 use super::prompt_set::PromptSet;
 use super::push::{self, Push};
 use super::step_ceiling::Crossings;
@@ -15,7 +15,7 @@ use super::sweep::{self, Subject};
 use super::threshold::{Estimator, Kind};
 use crate::events::Listener;
 use crate::law::{self, NormedWrite};
-use crate::model::LanguageModel;
+use crate::model::{Detokenizer, LanguageModel};
 use crate::record::store::TrialStore;
 use crate::spec::ceiling::{Predictor, TriggerPredictor};
 use crate::study::{Behavior, Study, Thresholds};
@@ -37,11 +37,10 @@ pub fn calibrate(
     let pushes = push::on_calibration_prompts(study, &neurons, model)?;
     let behaviors = fitted_behaviors(study);
     let subjects = calibration_subjects(study, screening, &neurons, &behaviors);
-    let mut thresholds = Vec::new();
     if !subjects.is_empty() {
         sweep::run(study, &subjects, model, store, listener)?;
-        thresholds = calibration_thresholds(study, &subjects, model, store)?;
     }
+    let thresholds = calibration_thresholds(study, &subjects, model, store, &mut |_| Ok(()))?;
     Ok(Calibration {
         positions: residuals.positions,
         layers: (residuals.layers.iter().enumerate())
@@ -55,6 +54,24 @@ pub fn calibrate(
         neurons,
         pushes,
         thresholds,
+    })
+}
+
+/// A calibration with what rollouts decided derived from the store again: the thresholds. What takes the weights stays as it is. `keep`
+/// gets the judgement of each rollout at each horizon.
+pub fn rederive(
+    study: &Study,
+    screening: &Screening,
+    calibration: &Calibration,
+    text: &dyn Detokenizer,
+    store: &TrialStore,
+    keep: &mut dyn FnMut(RolloutJudgement) -> anyhow::Result<()>,
+) -> anyhow::Result<Calibration> {
+    let behaviors = fitted_behaviors(study);
+    let subjects = calibration_subjects(study, screening, &calibration.neurons, &behaviors);
+    Ok(Calibration {
+        thresholds: calibration_thresholds(study, &subjects, text, store, keep)?,
+        ..calibration.clone()
     })
 }
 
@@ -138,10 +155,11 @@ pub fn calibration_subjects<'a>(
 pub fn calibration_thresholds(
     study: &Study,
     subjects: &[Subject<'_>],
-    model: &dyn LanguageModel,
+    text: &dyn Detokenizer,
     store: &TrialStore,
+    keep: &mut dyn FnMut(RolloutJudgement) -> anyhow::Result<()>,
 ) -> anyhow::Result<Vec<CalibrationThresholds>> {
-    let reader = Reader::new(study, model, store);
+    let reader = Reader::new(study, text, store);
     // Points only: the predictors are fitted on many neurons, and none of these is scored.
     let points = Thresholds {
         resamples: 0,
@@ -150,9 +168,9 @@ pub fn calibration_thresholds(
     let mut thresholds = Vec::new();
     for subject in subjects {
         let mut judge = BehaviorJudge::new(study, subject.behavior, subject.prompts, &reader)?;
-        let baseline = judge.baseline(&mut |_| Ok(()))?;
+        let baseline = judge.baseline(keep)?;
         for neuron in &subject.neurons {
-            for curve in judge.curves(neuron, &mut |_| Ok(()))? {
+            for curve in judge.curves(neuron, keep)? {
                 thresholds.push(of_curve(study, &points, &baseline, &curve));
             }
         }
@@ -178,20 +196,7 @@ fn of_curve(
             .map(|horizon| trigger(points, baseline, curve, horizon))
             .collect(),
         ceiling: curve.estimate(&estimator, baseline, Kind::Ceiling, last).at,
-        peak: (judged > 0).then(|| peak(study, baseline, curve)),
     }
-}
-
-/// The largest share of flips without collapse at any dose, of the prompts that have not flipped unsteered already.
-fn peak(study: &Study, baseline: &Baseline, curve: &Curve) -> f64 {
-    let horizon = study.rollout.verdict_place();
-    let before = &baseline.horizons[horizon].flipped_prompts;
-    let left = (curve.prompts - before.len()).max(1) as f64;
-    let flipped = |point: &DosePoint| {
-        let flipped = &point.horizons[horizon].flipped_prompts;
-        flipped.without(before).len() as f64 / left
-    };
-    curve.points.iter().map(flipped).fold(0.0, f64::max)
 }
 
 /// The trigger over the prompts that have not flipped unsteered already: a calibration set may hold requests of both modes.
@@ -336,6 +341,4 @@ pub struct CalibrationThresholds {
     pub triggers: Vec<Option<f64>>,
     /// `m* = t*/B`, at the longest horizon; absent when the doses ended before.
     pub ceiling: Option<f64>,
-    /// The largest share of flips at the verdict horizon; absent when only collapse was judged.
-    pub peak: Option<f64>,
 }

@@ -12,8 +12,8 @@ use super::search::{self, DoseReason};
 use super::sweep::{self, GridDose};
 use super::threshold::{Estimated, Estimator, Kind};
 use crate::coherence::{CollapseRule, Excerpt, Finding};
-use crate::model::LanguageModel;
-use crate::oracles;
+use crate::model::Detokenizer;
+use crate::oracles::{self, Span};
 use crate::record::key::{ModelFingerprint, TrialKey};
 use crate::record::store::TrialStore;
 use crate::record::trial::Trial;
@@ -26,7 +26,7 @@ use crate::units::{Dose, Horizon, NeuronId, Sign};
 pub fn judge(
     study: &Study,
     sealed: &SealedPredictions,
-    model: &dyn LanguageModel,
+    model: &dyn Detokenizer,
     store: &TrialStore,
     keep: &mut dyn FnMut(RolloutJudgement) -> anyhow::Result<()>,
 ) -> anyhow::Result<Judgements> {
@@ -53,7 +53,7 @@ pub fn judge(
 pub struct Reader<'a> {
     study: &'a Study,
     fingerprint: ModelFingerprint,
-    model: &'a dyn LanguageModel,
+    model: &'a dyn Detokenizer,
     store: &'a TrialStore,
 }
 
@@ -61,12 +61,12 @@ pub struct Reader<'a> {
 pub struct Found<'a> {
     trial: Trial,
     key: TrialKey,
-    model: &'a dyn LanguageModel,
+    model: &'a dyn Detokenizer,
 }
 
 impl<'a> Reader<'a> {
     /// A reader of a study's trials.
-    pub fn new(study: &'a Study, model: &'a dyn LanguageModel, store: &'a TrialStore) -> Self {
+    pub fn new(study: &'a Study, model: &'a dyn Detokenizer, store: &'a TrialStore) -> Self {
         Self {
             study,
             fingerprint: ModelFingerprint::of(&study.model),
@@ -313,6 +313,7 @@ impl<'a> BehaviorJudge<'a> {
                 outcome: self.behavior.class_name(decision.class).to_owned(),
                 flipped: decision.flipped,
                 rule: decision.rule,
+                span: decision.span,
                 mean_nll: excerpt.mean_nll(),
             })?;
         }
@@ -327,6 +328,7 @@ impl<'a> BehaviorJudge<'a> {
                 class: classes.len() + 1,
                 flipped: false,
                 rule: format!("collapse: {}", names(&finding.fired)),
+                span: None,
             };
         }
         for (class, judge) in self.oracles.iter().enumerate() {
@@ -336,6 +338,7 @@ impl<'a> BehaviorJudge<'a> {
                     class,
                     flipped: classes[class].flipped,
                     rule: judgement.rule,
+                    span: judgement.span.map(Span::from),
                 };
             }
         }
@@ -343,6 +346,7 @@ impl<'a> BehaviorJudge<'a> {
             class: classes.len(),
             flipped: false,
             rule: "no outcome class claims the text".into(),
+            span: None,
         }
     }
 
@@ -392,6 +396,7 @@ struct Decision {
     class: usize,
     flipped: bool,
     rule: String,
+    span: Option<Span>,
 }
 
 fn names(detectors: &[Detector]) -> String {
@@ -568,6 +573,17 @@ pub struct RolloutJudgement {
     pub flipped: bool,
     /// The deciding rule: the detectors that fired, or the oracle that claimed the answer, in words.
     pub rule: String,
+    /// The bytes that decided, in the rollout's text up to the horizon; absent for a collapse, for `other`, and for rules about what is
+    /// not in the text.
+    pub span: Option<Span>,
     /// Mean negative log-likelihood under the unsteered model (nats per token).
     pub mean_nll: f64,
+}
+
+impl RolloutJudgement {
+    /// Whether another one is of the same rollout under the same behaviour, at whatever horizon.
+    pub fn is_of_same_rollout(&self, other: &Self) -> bool {
+        (&self.trial, &self.behavior, &self.prompt_id)
+            == (&other.trial, &other.behavior, &other.prompt_id)
+    }
 }

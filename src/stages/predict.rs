@@ -36,7 +36,7 @@ pub fn predict(study: &Study, screening: Screening, calibration: Calibration) ->
     }
     let mut predictions = Predictions {
         study: study.hash(),
-        trigger_predictors: trigger::fit(study, &calibration, &predictors),
+        trigger_predictors: trigger::fit(study, &predictors),
         ratios: trigger::ratios(study, &calibration),
         screening,
         calibration,

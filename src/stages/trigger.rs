@@ -7,28 +7,20 @@ use super::predict::{
 };
 use crate::spec::ceiling::TriggerPredictor;
 use crate::spec::neurons::Role;
-use crate::stats::{self, Ridge};
+use crate::stats;
 use crate::study::{Behavior, Study};
 use crate::units::{NeuronId, Sign};
 
-/// A branch whose trigger lies this far above its ceiling is left out of the fit of the margin: nothing flips there.
-const NEAR: f64 = 0.05;
-/// The margin where none could be fitted.
+/// The margin where the ceilings have no interval.
 const MARGIN: f64 = 0.1;
-/// Largest margin of a fit.
-const LARGEST_MARGIN: f64 = 0.3;
 /// Place of the limit itself among the levels of [`super::step_ceiling`].
 const LIMIT: usize = 1;
 
 /// Fits every predictor for every behaviour.
-pub fn fit(
-    study: &Study,
-    calibration: &Calibration,
-    ceilings: &[FittedPredictor],
-) -> Vec<FittedTrigger> {
+pub fn fit(study: &Study, ceilings: &[FittedPredictor]) -> Vec<FittedTrigger> {
     let fit_one = |behavior: &Behavior, predictor: &TriggerPredictor| match predictor {
         TriggerPredictor::Expected => expected(study, behavior),
-        TriggerPredictor::Push => push(study, behavior, calibration, ceilings),
+        TriggerPredictor::Push => push(study, behavior, ceilings),
     };
     (study.behaviors.iter())
         .flat_map(|behavior| {
@@ -47,45 +39,30 @@ fn expected(study: &Study, behavior: &Behavior) -> FittedTrigger {
     }
 }
 
-fn push(study: &Study, behavior: &Behavior, calibration: &Calibration, ceilings: &[FittedPredictor]) -> FittedTrigger {
-    let fitted = |margin, source: String| FittedTrigger {
+/// The margin is the lower half of the headline ceiling's prediction interval: a window is forecast open where the trigger lies below
+/// every ceiling that is likely.
+fn push(study: &Study, behavior: &Behavior, ceilings: &[FittedPredictor]) -> FittedTrigger {
+    let headline = (ceilings.iter()).find(|c| c.predictor == study.ceiling.headline);
+    let (margin, source) = match (study.trigger.margin, headline.and_then(|c| c.half_width)) {
+        (Some(margin), _) => (margin, "margin given in the spec".to_owned()),
+        (None, Some(half)) => (
+            half,
+            format!(
+                "margin: half the prediction interval of `{}`",
+                study.ceiling.headline.name()
+            ),
+        ),
+        (None, None) => (
+            MARGIN,
+            "margin without a fit: too few calibration branches for an interval".to_owned(),
+        ),
+    };
+    FittedTrigger {
         predictor: TriggerPredictor::Push,
         behavior: behavior.name.clone(),
         margin,
         source,
-    };
-    if let Some(margin) = study.trigger.margin {
-        return fitted(margin, "margin given in the spec".into());
     }
-    // Largest share of flips against the distance from trigger to ceiling, where a flip is not out of reach.
-    let pairs: Vec<(f64, f64)> = of_behavior(calibration, behavior)
-        .filter_map(|branch| {
-            let distance = distance(study, &behavior.name, branch.neuron, branch.sign, calibration, ceilings)?;
-            Some((distance, branch.peak?))
-        })
-        .filter(|(distance, _)| *distance > -NEAR)
-        .collect();
-    match half_flipped(&pairs) {
-        Some(margin) => fitted(
-            margin.clamp(0.0, LARGEST_MARGIN),
-            format!("margin where a line through the largest shares of flips of {} calibration branches crosses a half", pairs.len()),
-        ),
-        None => fitted(MARGIN, "margin without a fit: too few calibration branches flip".into()),
-    }
-}
-
-/// The distance at which the least-squares line through shares of flips reaches a half; `None` when it does not rise, or rests on
-/// fewer than five branches of which none flips half.
-fn half_flipped(pairs: &[(f64, f64)]) -> Option<f64> {
-    if pairs.len() < 5 || pairs.iter().all(|(_, share)| *share < 0.5) {
-        return None;
-    }
-    let rows: Vec<[f64; 1]> = pairs.iter().map(|(distance, _)| [*distance]).collect();
-    let rows: Vec<&[f64]> = rows.iter().map(|row| &row[..]).collect();
-    let shares: Vec<f64> = pairs.iter().map(|(_, share)| *share).collect();
-    let line = Ridge::fit(&rows, &shares, 0.0)?;
-    let slope = line.weights[0] / line.deviations[0];
-    (slope > 0.0).then(|| line.means[0] + (0.5 - line.intercept) / slope)
 }
 
 /// From the predicted trigger up to where the flipped text is predicted to collapse, in cosθ: on flipped text where that was read, else

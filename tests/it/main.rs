@@ -18,3 +18,4 @@ mod spec_fuzz;
 mod studies;
 mod text_parity;
 mod tiny;
+mod verify;

@@ -44,13 +44,9 @@ pub fn write(
     fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let mut files = Vec::new();
     for set in sets {
-        for (name, prompts) in set.named() {
+        for (name, prompts) in set.named().chain(set.calibration()) {
             files.push((format!("{name}.jsonl"), chat_lines(prompts)?));
         }
-        files.push((
-            format!("calibration-{}.jsonl", set.behavior),
-            chat_lines(&set.calibration)?,
-        ));
     }
     files.push((
         "generic.jsonl".to_owned(),

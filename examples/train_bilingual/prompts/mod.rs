@@ -1,4 +1,4 @@
-//! The prompt sets: held-out requests in pairs that differ in their mode only, and calibration requests.
+//! The prompt sets: held-out requests and calibration requests, in pairs that differ in their mode only.
 
 mod files;
 
@@ -39,8 +39,8 @@ pub struct PairedSets {
     /// What the two modes are called.
     pub sides: [&'static str; 2],
     pub held_out: [Vec<Prompt>; 2],
-    /// Prompts seen in training, both modes in turn.
-    pub calibration: Vec<Prompt>,
+    /// Prompts seen in training.
+    pub calibration: [Vec<Prompt>; 2],
 }
 
 /// The requests of one behaviour: every item in every phrasing, in two modes.
@@ -136,14 +136,14 @@ impl Requests<'_> {
         seen.truncate(recipe.calibration);
         let prompt =
             |&(item, phrasing): &(usize, usize), side| (self.prompt)(world, item, phrasing, side);
+        let both = |requests: &[(usize, usize)]| {
+            [0, 1].map(|side| requests.iter().map(|request| prompt(request, side)).collect())
+        };
         PairedSets {
             behavior: self.behavior,
             sides: self.sides,
-            held_out: [0, 1].map(|side| out.iter().map(|request| prompt(request, side)).collect()),
-            calibration: (0..)
-                .zip(&seen)
-                .map(|(i, request)| prompt(request, i % 2))
-                .collect(),
+            held_out: both(&out),
+            calibration: both(&seen),
         }
     }
 }
@@ -153,6 +153,17 @@ impl PairedSets {
     pub fn named(&self) -> impl Iterator<Item = (String, &[Prompt])> {
         let sides = self.sides.iter().zip(&self.held_out);
         sides.map(|(side, prompts)| (format!("{}-{side}", self.behavior), prompts.as_slice()))
+    }
+
+    /// The calibration sets with their names, such as `calibration-language-english`.
+    pub fn calibration(&self) -> impl Iterator<Item = (String, &[Prompt])> {
+        let sides = self.sides.iter().zip(&self.calibration);
+        sides.map(|(side, prompts)| {
+            (
+                format!("calibration-{}-{side}", self.behavior),
+                prompts.as_slice(),
+            )
+        })
     }
 }
 

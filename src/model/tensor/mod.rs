@@ -14,7 +14,7 @@ use super::check::{self, Readout};
 use super::checkpoint::Checkpoint;
 use super::tensors::Tensors;
 use super::{
-    Attribution, Cell, FfnNorm, FirstStep, LanguageModel, ModelError, ModelHeader, Observed, Probe,
+    Attribution, Cell, Detokenizer, FfnNorm, FirstStep, LanguageModel, ModelError, ModelHeader, Observed, Probe,
     Rollout, Sequence, Shape,
 };
 use crate::units::{NeuronId, TokenId};
@@ -59,6 +59,12 @@ impl TensorTransformer {
     }
 }
 
+impl Detokenizer for TensorTransformer {
+    fn decode(&self, tokens: &[TokenId]) -> String {
+        self.header.codec.decode(tokens)
+    }
+}
+
 impl LanguageModel for TensorTransformer {
     fn shape(&self) -> &Shape {
         &self.header.shape
@@ -81,10 +87,6 @@ impl LanguageModel for TensorTransformer {
 
     fn logits_of(&self, residual: &[f32]) -> Result<Vec<f32>, ModelError> {
         Ok(self.decoder.logits_of(residual)?)
-    }
-
-    fn decode(&self, tokens: &[TokenId]) -> String {
-        self.header.codec.decode(tokens)
     }
 
     fn observe(

@@ -4,22 +4,30 @@ use tempfile::TempDir;
 use super::*;
 use crate::record::fixture;
 
-fn exported(redact: bool, table: Table, format: Format) -> String {
+fn recorded(redact: bool) -> (TempDir, RunRecord) {
     let parent = TempDir::new().unwrap();
     let mut study = fixture::study();
     study.report.redact = redact;
     fixture::finish(parent.path(), &study);
     let record = RunRecord::load(parent.path()).unwrap();
+    (parent, record)
+}
+
+fn exported(record: &RunRecord, table: Table, format: Format) -> String {
     let mut output = Vec::new();
-    export(&record, table, format, &mut output).unwrap();
+    export(record, table, format, &mut output).unwrap();
     String::from_utf8(output).unwrap()
 }
 
-fn lines(redact: bool, table: Table) -> Vec<Value> {
-    let text = exported(redact, table, Format::Jsonl);
+fn rows(record: &RunRecord, table: Table) -> Vec<Value> {
+    let text = exported(record, table, Format::Jsonl);
     text.lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect()
+}
+
+fn lines(redact: bool, table: Table) -> Vec<Value> {
+    rows(&recorded(redact).1, table)
 }
 
 #[test]
@@ -53,8 +61,8 @@ fn trials_say_everything_about_a_rollout() {
             "tokens": [7, 300, 2], "text": "said, \"1\" at Some(1.5)", "ended": true,
             "mean_nll": 1.75 / 3.0,
             "horizons": [
-                {"horizon": 4, "outcome": "flipped", "flipped": true, "collapsed": false, "rule": "contains \"x\", at the start"},
-                {"horizon": 8, "outcome": "collapse", "flipped": false, "collapsed": true, "rule": "likelihood"},
+                {"horizon": 4, "outcome": "flipped", "flipped": true, "collapsed": false, "rule": "contains \"x\", at the start", "span_start": 1, "span_end": 2},
+                {"horizon": 8, "outcome": "collapse", "flipped": false, "collapsed": true, "rule": "likelihood", "span_start": null, "span_end": null},
             ],
         })
     );
@@ -78,19 +86,21 @@ fn redaction_hides_texts_and_tokens_and_nothing_else() {
         }
         assert_eq!(*row, expected);
     }
-    assert!(!exported(true, Table::Trials, Format::Csv).contains("said"));
+    let (_parent, record) = recorded(true);
+    assert!(!exported(&record, Table::Trials, Format::Csv).contains("said"));
 }
 
 #[test]
 fn csv_holds_what_jsonl_holds() {
+    let (_parent, record) = recorded(false);
     for table in [
         Table::Trials,
         Table::Calibration,
         Table::Predictions,
         Table::Verdicts,
     ] {
-        let rows = lines(false, table);
-        let text = exported(false, table, Format::Csv);
+        let rows = rows(&record, table);
+        let text = exported(&record, table, Format::Csv);
         let mut reader = csv::Reader::from_reader(text.as_bytes());
         let header = reader.headers().unwrap().clone();
         let records: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();

@@ -114,6 +114,8 @@ impl<'a> Context<'a> {
             ("collapsed", json!(judgement.outcome == "collapse")),
             // A rule may quote the text that decided.
             ("rule", self.unless_redacted(json!(judgement.rule))),
+            ("span_start", json!(judgement.span.map(|span| span.start))),
+            ("span_end", json!(judgement.span.map(|span| span.end))),
         ];
         (judgement.horizon, Fields(fields))
     }

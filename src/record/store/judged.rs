@@ -1,17 +1,17 @@
-//! Judgements beside the trials: derived, and replaced as a whole.
+//! Reading the judgements beside the trials.
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, Row, params};
+use rusqlite::{OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 
 use super::TrialStore;
+use super::judging::unpack_spans;
 use super::read::{COLUMNS, JOINS, trial_at};
-use super::write::{Table, intern};
-use crate::record::canonical;
+use crate::oracles::Span;
 use crate::record::error::RecordError;
 use crate::record::key::TrialKey;
-use crate::record::packing::{pack_measurements, unpack_measurements};
+use crate::record::packing::{kept, unpack_measurements};
 use crate::record::trial::Trial;
 use crate::stages::judge::RolloutJudgement;
 use crate::units::{Horizon, NeuronId};
@@ -30,7 +30,7 @@ pub struct JudgedTrial {
 }
 
 /// The judgement of a rollout at one horizon.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct HorizonJudgement {
     /// The horizon.
     pub horizon: Horizon,
@@ -40,6 +40,8 @@ pub struct HorizonJudgement {
     pub flipped: bool,
     /// The deciding rule.
     pub rule: String,
+    /// The bytes that decided, in the text up to the horizon; see [`RolloutJudgement::span`].
+    pub span: Option<Span>,
     /// Mean negative log-likelihood under the unsteered model (nats per token), kept to 1/1024.
     pub mean_nll: f64,
 }
@@ -55,9 +57,9 @@ pub enum NeuronFilter {
     Only(NeuronId),
 }
 
-/// What a judgement says apart from its likelihood: few distinct values over all trials, so each is stored once.
+/// What a judgement says apart from its likelihood and its span: few distinct values over all trials, so each is stored once.
 #[derive(Serialize, Deserialize)]
-struct StoredOutcome {
+pub(super) struct StoredOutcome {
     horizon: Horizon,
     outcome: String,
     flipped: bool,
@@ -65,43 +67,6 @@ struct StoredOutcome {
 }
 
 impl TrialStore {
-    /// Replaces all judgements in one transaction. Those of one trial under one behaviour must follow each other, horizons increasing.
-    /// Behaviours and prompts are later read in the order in which they first appear here.
-    ///
-    /// # Errors
-    /// If a judgement is of a trial that is not recorded, or its likelihood is not finite; the earlier judgements then stay.
-    pub fn replace_judgements(
-        &mut self,
-        judgements: impl IntoIterator<Item = RolloutJudgement>,
-    ) -> Result<(), RecordError> {
-        let path = self.path.clone();
-        let error = |source| RecordError::store("record judgements", &path, source);
-        let transaction = self.connection.transaction().map_err(error)?;
-        transaction
-            .execute_batch("DELETE FROM judgements; DELETE FROM outcomes; DELETE FROM names;")
-            .map_err(error)?;
-        let mut group: Vec<RolloutJudgement> = Vec::new();
-        for judgement in judgements {
-            check(&judgement)?;
-            if group
-                .last()
-                .is_some_and(|last| !same_trial(last, &judgement))
-            {
-                insert_group(&transaction, &group)
-                    .map_err(error)?
-                    .ok_or_else(|| unknown(&group[0]))?;
-                group.clear();
-            }
-            group.push(judgement);
-        }
-        if !group.is_empty() {
-            insert_group(&transaction, &group)
-                .map_err(error)?
-                .ok_or_else(|| unknown(&group[0]))?;
-        }
-        transaction.commit().map_err(error)
-    }
-
     /// Calls `visit` with every judged trial, one at a time in memory: by behaviour, then neuron (the unsteered model first), dose, prompt.
     ///
     /// # Errors
@@ -118,7 +83,7 @@ impl TrialStore {
         let mut order = self
             .connection
             .prepare(
-                "SELECT behavior, prompt_id, outcome, mean_nll, trial FROM judgements JOIN trials ON trials.id = trial
+                "SELECT behavior, prompt_id, outcome, mean_nll, spans, trial FROM judgements JOIN trials ON trials.id = trial
                  WHERE (?1 IS NULL OR behavior = (SELECT id FROM names WHERE name = ?1))
                    AND (?2 IS NULL OR layer = ?2 AND neuron = ?3) AND (NOT ?4 OR layer IS NULL)
                  ORDER BY behavior, layer, neuron, dose, prompt_id, trial",
@@ -143,6 +108,51 @@ impl TrialStore {
             visit(judged.with(trial))?;
         }
         Ok(())
+    }
+
+    /// The judgements of one trial under one behaviour; `None` when there are none.
+    ///
+    /// # Errors
+    /// If the store cannot be read, or they are damaged.
+    pub fn judgements_of(
+        &self,
+        key: &TrialKey,
+        behavior: &str,
+        prompt_id: &str,
+    ) -> Result<Option<Vec<HorizonJudgement>>, RecordError> {
+        let read = || {
+            self.connection
+                .prepare_cached(
+                    "SELECT json, mean_nll, spans FROM judgements JOIN outcomes ON outcomes.id = outcome
+                     WHERE behavior = (SELECT id FROM names WHERE name = ?1)
+                       AND trial = (SELECT trial FROM keys WHERE key = ?2)
+                       AND prompt_id = (SELECT id FROM names WHERE name = ?3)",
+                )?
+                .query_row(params![behavior, key.bytes(), prompt_id], |row| {
+                    let (json, mean_nll, spans): (String, Vec<u8>, Option<Vec<u8>>) = row.try_into()?;
+                    Ok(horizons(&json, &mean_nll, spans.as_deref()))
+                })
+                .optional()
+        };
+        match read().map_err(|e| self.error("read a judgement", e))? {
+            None => Ok(None),
+            Some(Some(horizons)) => Ok(Some(horizons)),
+            Some(None) => Err(self.integrity(format!(
+                "the judgement of trial {key} under `{behavior}` cannot be read: the file was changed"
+            ))),
+        }
+    }
+
+    /// Number of rollouts that are judged, each behaviour counted by itself.
+    pub fn judged_count(&self) -> Result<usize, RecordError> {
+        let count = self
+            .connection
+            .query_row("SELECT count(*) FROM judgements", [], |row| {
+                row.get::<_, i64>(0)
+            });
+        count
+            .map(|n| n as usize)
+            .map_err(|e| self.error("count its judgements", e))
     }
 
     fn trial_by_number(&self, number: i64) -> Result<Trial, RecordError> {
@@ -176,6 +186,7 @@ struct StoredJudgement {
     prompt_id: i64,
     outcome: i64,
     mean_nll: Vec<u8>,
+    spans: Option<Vec<u8>>,
     trial: i64,
 }
 
@@ -193,31 +204,57 @@ impl StoredJudgement {
             prompt_id: row.get(1)?,
             outcome: row.get(2)?,
             mean_nll: row.get(3)?,
-            trial: row.get(4)?,
+            spans: row.get(4)?,
+            trial: row.get(5)?,
         })
     }
 
     fn name(&self, names: &Shared, outcomes: &Shared) -> Option<Named> {
-        let stored: Vec<StoredOutcome> = serde_json::from_str(outcomes.get(&self.outcome)?).ok()?;
-        let mean_nll = unpack_measurements(&self.mean_nll, false)?;
-        if mean_nll.len() != stored.len() {
-            return None;
-        }
-        let horizons = stored
-            .into_iter()
-            .zip(mean_nll)
-            .map(|(at, mean_nll)| HorizonJudgement {
-                horizon: at.horizon,
-                outcome: at.outcome,
-                flipped: at.flipped,
-                rule: at.rule,
-                mean_nll: mean_nll.into(),
-            });
+        let outcomes = outcomes.get(&self.outcome)?;
+        let horizons = horizons(outcomes, &self.mean_nll, self.spans.as_deref())?;
         Some(Named {
             behavior: names.get(&self.behavior)?.clone(),
             prompt_id: names.get(&self.prompt_id)?.clone(),
-            horizons: horizons.collect(),
+            horizons,
         })
+    }
+}
+
+/// The judgements of one rollout; `None` when its columns do not fit each other.
+fn horizons(
+    outcomes: &str,
+    mean_nll: &[u8],
+    spans: Option<&[u8]>,
+) -> Option<Vec<HorizonJudgement>> {
+    let stored: Vec<StoredOutcome> = serde_json::from_str(outcomes).ok()?;
+    let mean_nll = unpack_measurements(mean_nll, false)?;
+    let spans = unpack_spans(spans, stored.len())?;
+    if mean_nll.len() != stored.len() {
+        return None;
+    }
+    let parts = stored.into_iter().zip(mean_nll).zip(spans);
+    let horizons = parts.map(|((at, mean_nll), span)| HorizonJudgement {
+        horizon: at.horizon,
+        outcome: at.outcome,
+        flipped: at.flipped,
+        rule: at.rule,
+        span,
+        mean_nll: mean_nll.into(),
+    });
+    Some(horizons.collect())
+}
+
+impl HorizonJudgement {
+    /// A judgement as it is kept.
+    pub fn of(judgement: &RolloutJudgement) -> Self {
+        Self {
+            horizon: judgement.horizon,
+            outcome: judgement.outcome.clone(),
+            flipped: judgement.flipped,
+            rule: judgement.rule.clone(),
+            span: judgement.span,
+            mean_nll: kept(judgement.mean_nll as f32).into(),
+        }
     }
 }
 
@@ -232,68 +269,13 @@ impl Named {
     }
 }
 
-fn same_trial(one: &RolloutJudgement, other: &RolloutJudgement) -> bool {
-    (&one.trial, &one.behavior, &one.prompt_id) == (&other.trial, &other.behavior, &other.prompt_id)
-}
-
-/// Records the judgements of one trial under one behaviour; `None` when the trial is not recorded.
-fn insert_group(
-    connection: &Connection,
-    group: &[RolloutJudgement],
-) -> rusqlite::Result<Option<()>> {
-    let first = &group[0];
-    let Ok(key) = first.trial.parse::<TrialKey>() else {
-        return Ok(None);
-    };
-    let mut find = connection.prepare_cached("SELECT trial FROM keys WHERE key = ?1")?;
-    let mut found = find.query([key.bytes()])?;
-    let Some(row) = found.next()? else {
-        return Ok(None);
-    };
-    let trial: i64 = row.get(0)?;
-    let stored: Vec<StoredOutcome> = group.iter().map(StoredOutcome::of).collect();
-    let mean_nll: Vec<f32> = group.iter().map(|at| at.mean_nll as f32).collect();
-    connection
-        .prepare_cached(
-            "INSERT INTO judgements (behavior, trial, prompt_id, outcome, mean_nll) VALUES (?1, ?2, ?3, ?4, ?5)",
-        )?
-        .execute(params![
-            intern(connection, Table::Names, &first.behavior)?,
-            trial,
-            intern(connection, Table::Names, &first.prompt_id)?,
-            intern(connection, Table::Outcomes, &canonical::json(&stored))?,
-            pack_measurements(&mean_nll, false),
-        ])?;
-    Ok(Some(()))
-}
-
 impl StoredOutcome {
-    fn of(judgement: &RolloutJudgement) -> Self {
+    pub(super) fn of(judgement: &RolloutJudgement) -> Self {
         Self {
             horizon: judgement.horizon,
             outcome: judgement.outcome.clone(),
             flipped: judgement.flipped,
             rule: judgement.rule.clone(),
         }
-    }
-}
-
-fn check(judgement: &RolloutJudgement) -> Result<(), RecordError> {
-    if judgement.mean_nll.abs() <= 1e6 {
-        return Ok(());
-    }
-    Err(RecordError::Unrecordable {
-        trial: judgement.trial.clone(),
-        problem: format!(
-            "its mean negative log-likelihood at horizon {} is {}",
-            judgement.horizon, judgement.mean_nll
-        ),
-    })
-}
-
-fn unknown(judgement: &RolloutJudgement) -> RecordError {
-    RecordError::Unrecordable {
-        trial: judgement.trial.clone(),
-        problem: "it was judged, and is not in the store".into(),
     }
 }

@@ -7,6 +7,7 @@
 //! *Size.* New trials are appended; their keys stand in a small index of their own.
 
 mod judged;
+mod judging;
 mod merge;
 mod read;
 #[cfg(test)]
@@ -19,13 +20,14 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 pub use judged::{HorizonJudgement, JudgedTrial, NeuronFilter};
+pub use judging::JudgementWriter;
 pub use read::StoreDigest;
 pub use write::TrialWriter;
 
 use super::error::RecordError;
 
 /// Version of the tables, in `user_version`.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// `RchS` in `application_id`: tells a trial store from other SQLite files.
 const APPLICATION: i64 = 0x5263_6853;
@@ -109,13 +111,12 @@ impl TrialStore {
     }
 
     fn create_tables(&mut self) -> rusqlite::Result<()> {
-        let schema = ["prompts.tokens", "trials.tokens"].iter().fold(
-            include_str!("schema.sql").to_owned(),
-            |schema, blob| {
+        let schema = ["prompts.tokens", "trials.tokens", "judgements.spans"]
+            .iter()
+            .fold(include_str!("schema.sql").to_owned(), |schema, blob| {
                 let expression = include_str!("unpacked.sql").replace("BLOB", blob);
                 schema.replace(&format!("unpacked({blob})"), expression.trim_end())
-            },
-        );
+            });
         let transaction = self.connection.transaction()?;
         transaction.execute_batch(&schema)?;
         transaction.pragma_update(None, "application_id", APPLICATION)?;
@@ -138,7 +139,7 @@ impl TrialStore {
         match pragma("user_version")? {
             VERSION => Ok(()),
             other => Err(self.integrity(format!(
-                "the trial store has version {other}, this program reads version {VERSION}; use the program that wrote it"
+                "the trial store has version {other}, this program reads version {VERSION} (since version 2 the deciding bytes of a text stand beside its judgement); use the program that wrote it, or start anew with --fresh"
             ))),
         }
     }

@@ -156,7 +156,7 @@ impl TrialStore {
         let mut judgements = self
             .connection
             .prepare(
-                "SELECT behavior.name, prompt.name, key, outcomes.json, mean_nll FROM judgements
+                "SELECT behavior.name, prompt.name, key, outcomes.json, mean_nll, spans FROM judgements
                  LEFT JOIN names AS behavior ON behavior.id = behavior
                  LEFT JOIN names AS prompt ON prompt.id = prompt_id
                  LEFT JOIN keys USING (trial)
@@ -166,7 +166,7 @@ impl TrialStore {
             .map_err(error)?;
         let mut rows = judgements.query([]).map_err(error)?;
         while let Some(row) = rows.next().map_err(error)? {
-            for column in 0..5 {
+            for column in 0..6 {
                 let value = row.get_ref(column).map_err(error)?;
                 let bytes = value.as_bytes_or_null().map_err(|_| {
                     self.integrity("a judgement cannot be read: the file was changed")

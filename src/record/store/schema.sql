@@ -1,4 +1,4 @@
--- The trial store of reachspec, version 1. Read `trial_view` and `judgement_view`; the tables are packed.
+-- The trial store of reachspec, version 2. Read `trial_view` and `judgement_view`; the tables are packed.
 --
 -- Packed integers are LEB128: seven bits a byte, lowest first, the top bit says that more follow.
 -- `nll` and `cosines` are signed packed integers in steps of 1/1024, folded as 0, -1, 1, -2, ...;
@@ -52,6 +52,7 @@ CREATE TABLE judgements (
   prompt_id INTEGER NOT NULL REFERENCES names,
   outcome   INTEGER NOT NULL REFERENCES outcomes,
   mean_nll  BLOB NOT NULL,                   -- nats per token at each horizon, packed like `nll`
+  spans     BLOB,                            -- where the deciding bytes of the text start and end at each horizon, each plus 1, packed; 0 for none
   PRIMARY KEY (behavior, trial, prompt_id)
 ) WITHOUT ROWID;
 
@@ -81,6 +82,9 @@ SELECT behavior.name AS behavior,
        json_extract(judged.value, '$.outcome') AS outcome,
        json_extract(judged.value, '$.flipped') AS flipped,
        json_extract(judged.value, '$.rule') AS rule,
+       -- Offsets in the UTF-8 bytes of the text up to the horizon, which `text` nearly always begins with.
+       nullif(json_extract(unpacked(judgements.spans), '$[' || (2 * judged.key) || ']'), 0) - 1 AS span_start,
+       nullif(json_extract(unpacked(judgements.spans), '$[' || (2 * judged.key + 1) || ']'), 0) - 1 AS span_end,
        trials.text
 FROM judgements
 JOIN names AS behavior ON behavior.id = judgements.behavior

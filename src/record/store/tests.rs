@@ -6,6 +6,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::*;
+use crate::oracles::Span;
 use crate::record::error::ErrorKind;
 use crate::record::key::TrialKey;
 use crate::record::trial::Trial;
@@ -219,10 +220,10 @@ fn other_files_are_refused() {
     drop(store(&folder, "s"));
     Connection::open(&path)
         .unwrap()
-        .pragma_update(None, "user_version", 2)
+        .pragma_update(None, "user_version", 1)
         .unwrap();
     let error = TrialStore::open_or_create(&path).err().unwrap();
-    assert!(error.to_string().contains("version 2"), "{error}");
+    assert!(error.to_string().contains("has version 1"), "{error}");
 }
 
 /// Every way to change a row that a person with `sqlite3` would try.
@@ -280,8 +281,23 @@ fn judgement(
         outcome: if flipped { "flipped" } else { "other" }.into(),
         flipped,
         rule: "contains \"x\"".into(),
+        span: flipped.then_some(Span {
+            start: 1,
+            end: horizon,
+        }),
         mean_nll: 0.5,
     }
+}
+
+fn replace(
+    store: &TrialStore,
+    judgements: impl IntoIterator<Item = RolloutJudgement>,
+) -> Result<(), RecordError> {
+    let mut writer = store.replace_judgements()?;
+    judgements
+        .into_iter()
+        .try_for_each(|judgement| writer.push(judgement))?;
+    writer.finish()
 }
 
 fn judged(store: &TrialStore, behavior: Option<&str>, neurons: NeuronFilter) -> Vec<JudgedTrial> {
@@ -319,10 +335,8 @@ fn judgements_are_replaced_as_a_whole_and_read_in_order() {
         both(&clean, "zeta"),
         both(&clean, "alpha"),
     ];
-    store
-        .replace_judgements(judgements.clone().concat())
-        .unwrap();
-    store.replace_judgements(judgements.concat()).unwrap();
+    replace(&store, judgements.clone().concat()).unwrap();
+    replace(&store, judgements.concat()).unwrap();
 
     let found = judged(&store, None, NeuronFilter::All);
     let order: Vec<_> = found
@@ -357,18 +371,14 @@ fn judgements_that_do_not_fit_leave_the_earlier_ones() {
     let mut store = store(&folder, "s");
     let known = trial(1, None, "c");
     store.insert(std::slice::from_ref(&known)).unwrap();
-    store
-        .replace_judgements([judgement(&known, "b", "p", 8, true)])
-        .unwrap();
+    replace(&store, [judgement(&known, "b", "p", 8, true)]).unwrap();
     let stranger = judgement(&trial(9, None, "?"), "b", "p", 8, true);
     let nan = RolloutJudgement {
         mean_nll: f64::NAN,
         ..judgement(&known, "b", "p", 8, true)
     };
     for bad in [stranger, nan] {
-        let error = store
-            .replace_judgements([judgement(&known, "b", "q", 8, true), bad])
-            .unwrap_err();
+        let error = replace(&store, [judgement(&known, "b", "q", 8, true), bad]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Failed);
         assert_eq!(judged(&store, None, NeuronFilter::All)[0].prompt_id, "p");
     }
@@ -382,12 +392,16 @@ fn views_read_in_plain_sql() {
     store
         .insert(&[steered.clone(), trial(1, None, "clean")])
         .unwrap();
-    store
-        .replace_judgements([
-            judgement(&steered, "b", "p", 4, false),
-            judgement(&steered, "b", "p", 8, true),
-        ])
-        .unwrap();
+    let judgements = [
+        judgement(&steered, "b", "p", 4, false),
+        judgement(&steered, "b", "p", 8, true),
+    ];
+    replace(&store, judgements.clone()).unwrap();
+    let kept = judgements.each_ref().map(HorizonJudgement::of).to_vec();
+    let read = store.judgements_of(&steered.key(), "b", "p").unwrap();
+    assert_eq!(read, Some(kept));
+    assert_eq!(store.judgements_of(&steered.key(), "c", "p").unwrap(), None);
+    assert_eq!(store.judged_count().unwrap(), 1);
     let row: (String, i64, i64, f64, i64, String, String, String) = store
         .connection
         .query_row(
@@ -417,6 +431,15 @@ fn views_read_in_plain_sql() {
         )
         .unwrap();
     assert_eq!(rows, (2, 1));
+    let spans: (Option<i64>, i64, i64) = store
+        .connection
+        .query_row(
+            "SELECT min(span_start) FILTER (WHERE horizon = 4), max(span_start), max(span_end) FROM judgement_view",
+            [],
+            |row| row.try_into(),
+        )
+        .unwrap();
+    assert_eq!(spans, (None, 1, 8));
 }
 
 /// 28 generated tokens of a vocabulary of 1,200, likelihoods of which most are near certain, cosines that move a little.
@@ -468,7 +491,7 @@ fn a_trial_takes_less_than_200_bytes_besides_its_text() {
     writer.finish().unwrap();
     let size = || fs::metadata(folder.path().join("s")).unwrap().len() as f64 / TRIALS as f64;
     let trials = size();
-    store.replace_judgements(judgements).unwrap();
+    replace(&store, judgements).unwrap();
     let with_judgements = size();
     println!("{trials:.1} bytes per trial, {with_judgements:.1} with judgements at three horizons");
     assert!(trials < 200.0, "{trials}");
