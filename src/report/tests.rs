@@ -605,13 +605,19 @@ fn assert_well_formed(text: &str) {
     assert!(open.is_empty(), "{open:?}");
 }
 
-/// `cargo test report_preview -- --ignored` writes the made-up report to the folder in `REPORT_PREVIEW`, to be looked at.
+/// `cargo test report_preview -- --ignored` writes the made-up report to the folder in `REPORT_PREVIEW`, to be looked at;
+/// `REPORT_VARIANT` names another one: `post-norm` or `census`.
 #[test]
 #[ignore = "writes files to look at"]
 fn report_preview() {
     let folder = std::env::var("REPORT_PREVIEW").expect("REPORT_PREVIEW names a folder");
     let hostile = std::env::var("REPORT_HOSTILE").ok();
-    let report = rendered(&hostile.map_or_else(Fixture::new, |text| hostile_fixture(&text)));
+    let fixture = match std::env::var("REPORT_VARIANT").as_deref() {
+        Ok("post-norm") => Fixture::post_norm(),
+        Ok("census") => Fixture::census(3072),
+        _ => hostile.map_or_else(Fixture::new, |text| hostile_fixture(&text)),
+    };
+    let report = rendered(&fixture);
     std::fs::create_dir_all(Path::new(&folder).join("figures")).unwrap();
     std::fs::write(Path::new(&folder).join("report.md"), &report.markdown).unwrap();
     std::fs::write(Path::new(&folder).join("report.html"), &report.html).unwrap();

@@ -316,6 +316,10 @@ pub fn rerun(input: &Input) -> Vec<Command> {
             "render this report from the record",
         ),
         command(
+            format!("reachspec verify runs/{name}"),
+            "recompute seal, hashes and every derived figure from the stored trials",
+        ),
+        command(
             format!("reachspec export runs/{name} --table trials --format csv"),
             "every rollout with its judgement",
         ),

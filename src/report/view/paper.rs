@@ -103,7 +103,7 @@ fn multiple(input: &Input) -> Option<String> {
 
 /// The best predictor's error beside the published one.
 fn error(input: &Input) -> Option<String> {
-    let best = scoreboard::best(input)?;
+    let best = scoreboard::best(&input.verdicts.scoreboard.ceilings)?;
     let estimate = best.overall?;
     let error = estimate.mean_absolute_error;
     let against = if estimate.interval.high < PUBLISHED_ERROR {

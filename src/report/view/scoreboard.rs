@@ -81,9 +81,8 @@ pub fn build(input: &Input) -> Scoreboard {
 }
 
 /// The predictor that is off by least on held-out branches.
-pub fn best<'a>(input: &Input<'a>) -> Option<&'a CeilingScore> {
-    let compared = input.verdicts.scoreboard.ceilings.iter();
-    compared
+pub fn best(scores: &[CeilingScore]) -> Option<&CeilingScore> {
+    (scores.iter())
         .filter_map(|score| Some((score.overall?.mean_absolute_error, score)))
         .min_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, score)| score)
@@ -95,7 +94,7 @@ fn ceiling_row(input: &Input, score: &CeilingScore) -> CeilingRow {
         predictor: keyword(score.predictor),
         headline: score.predictor == input.study.ceiling.headline,
         best: input.verdicts.scoreboard.ceilings.len() > 1
-            && best(input).is_some_and(|best| best.predictor == score.predictor),
+            && best(&input.verdicts.scoreboard.ceilings).is_some_and(|best| best.predictor == score.predictor),
         parameter: fitted.map_or(NOTHING.into(), parameter),
         source: fitted.map_or(String::new(), |p| p.source.clone()),
         overall: error_cell(score.overall.as_ref()),
@@ -178,7 +177,7 @@ pub fn prediction_sentence(input: &Input) -> String {
     if let Some(coverage) = headline.coverage {
         sentence += &coverage_phrase(input, coverage);
     }
-    match best(input) {
+    match best(scores) {
         Some(best) if best.predictor != headline.predictor => {
             sentence += &format!(
                 " In hindsight the best predictor was {}, with {}.",
