@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::Figures;
 use crate::report::figures::controls::{self, Line, Share};
-use crate::report::format::{NOTHING, counted, fixed, level, percent_interval, share};
+use crate::report::format::{NOTHING, counted, fixed, level, listed, percent_interval, share};
 use crate::report::input::Input;
 use crate::report::text::label;
 use crate::spec::neurons::Role;
@@ -95,9 +95,8 @@ fn of_group(input: &Input, behavior: &str, group: &Group) -> Option<Found> {
     if measured.is_empty() || !group.behaviors.iter().any(|name| name == behavior) {
         return None;
     }
-    let count = |wanted: &dyn Fn(Option<bool>) -> bool| {
-        measured.iter().filter(|v| wanted(v.open)).count()
-    };
+    let count =
+        |wanted: &dyn Fn(Option<bool>) -> bool| measured.iter().filter(|v| wanted(v.open)).count();
     let curves: Vec<&Curve> = (measured.iter())
         .flat_map(|v| v.branches.iter().map(move |b| (v.neuron, b.sign)))
         .filter_map(|(neuron, sign)| input.curve(behavior, neuron, sign))
@@ -188,9 +187,8 @@ impl Found {
 }
 
 fn row(found: &Found) -> GroupRow {
-    let percent = |share: Option<f64>| {
-        share.map_or(NOTHING.into(), |s| format!("{}%", fixed(100.0 * s, 0)))
-    };
+    let percent =
+        |share: Option<f64>| share.map_or(NOTHING.into(), |s| format!("{}%", fixed(100.0 * s, 0)));
     GroupRow {
         group: found.name.clone(),
         kind: found.kind,
@@ -202,46 +200,85 @@ fn row(found: &Found) -> GroupRow {
     }
 }
 
-/// Held-out groups together against each kind of control.
+/// Held-out groups together against each control.
 fn sentence(input: &Input, behavior: &str, groups: &[Found]) -> String {
     let behavior = label(behavior, 60);
     let held_out = groups.iter().filter(|group| group.role == Role::HeldOut);
     let (open, known) = held_out.fold((0, 0), |sum, g| (sum.0 + g.open, sum.1 + g.known));
     let confidence = input.study.thresholds.confidence;
     let Some(held_out) = stats::wilson(open, known, confidence) else {
-        return format!("No held-out neuron's window was decided on {behavior}: there is nothing to compare.");
+        return format!(
+            "No held-out neuron's window was decided on {behavior}: there is nothing to compare."
+        );
     };
-    let comparisons: Vec<String> = (groups.iter())
-        .filter(|g| g.role != Role::HeldOut)
-        .filter_map(|control| {
-            let interval = control.wilson(confidence)?;
-            let conclusion = if held_out.low > interval.high {
-                "fewer: a push of this size alone does not do it"
-            } else if held_out.high < interval.low {
-                "more: chosen neurons do worse than a push of this size anywhere"
-            } else {
-                "not shown to be fewer: these counts cannot rule out that any push of this size does it"
-            };
-            Some(format!(
-                "{} of {} in {} ({}), {conclusion}",
-                control.open,
-                counted(control.known, control.noun()),
-                label(&control.name, 40),
-                percent_interval(interval),
-            ))
+    let controls: Vec<(&Found, Interval)> = (groups.iter())
+        .filter(|group| group.role != Role::HeldOut)
+        .filter_map(|group| Some((group, group.wilson(confidence)?)))
+        .collect();
+    if controls.is_empty() {
+        return format!(
+            "No control's window was decided on {behavior}: whether any push of this size does it, this study cannot say."
+        );
+    }
+    let counts: Vec<String> = (controls.iter())
+        .map(|(group, interval)| {
+            let of = counted(group.known, group.noun());
+            let name = label(&group.name, 40);
+            format!(
+                "{} of {of} in {name} ({})",
+                group.open,
+                percent_interval(*interval)
+            )
         })
         .collect();
-    if comparisons.is_empty() {
-        return format!("No control's window was decided on {behavior}: whether any push of this size does it, this study cannot say.");
-    }
     format!(
-        "{open} of {} ({}, {} Wilson interval) {} open on {behavior}; at the same budgets, {}.",
+        "{open} of {} ({}, {} Wilson interval) {} open on {behavior}; at the same budgets, {}.{}",
         counted(known, "held-out neuron"),
         percent_interval(held_out),
         level(confidence),
         if open == 1 { "is" } else { "are" },
-        comparisons.join("; ")
+        listed(&counts),
+        conclusions(held_out, &controls)
     )
+}
+
+/// What the intervals say, for the controls of which they say the same together.
+fn conclusions(held_out: Interval, controls: &[(&Found, Interval)]) -> String {
+    let said = [
+        (
+            "Fewer are open in",
+            "a push of this size alone does not do it",
+        ),
+        (
+            "Not shown to be fewer in",
+            "these counts cannot rule out that any push of this size does it",
+        ),
+        (
+            "More are open in",
+            "the chosen neurons do worse than a push of this size anywhere",
+        ),
+    ];
+    let place =
+        |control: &Interval| match (held_out.low > control.high, held_out.high < control.low) {
+            (true, _) => 0,
+            (false, false) => 1,
+            (false, true) => 2,
+        };
+    (said.iter().enumerate())
+        .map(|(wanted, (start, end))| {
+            let of = controls
+                .iter()
+                .filter(|(_, interval)| place(interval) == wanted);
+            (
+                of.map(|(group, _)| label(&group.name, 40))
+                    .collect::<Vec<_>>(),
+                start,
+                end,
+            )
+        })
+        .filter(|(names, ..)| !names.is_empty())
+        .map(|(names, start, end)| format!(" {start} {}: {end}.", listed(&names)))
+        .collect()
 }
 
 #[cfg(test)]

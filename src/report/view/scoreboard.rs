@@ -73,7 +73,11 @@ pub fn build(input: &Input) -> Scoreboard {
         ceilings: (board.ceilings.iter())
             .map(|score| ceiling_row(input, score))
             .collect(),
-        triggers: board.triggers.iter().map(|s| triggers::row(input, s)).collect(),
+        triggers: board
+            .triggers
+            .iter()
+            .map(|s| triggers::row(input, s))
+            .collect(),
         forecasts: board.forecasts.iter().map(forecasts::row).collect(),
         confidence: input.confidence(),
         level: level(input.study.ceiling.interval),
@@ -94,7 +98,8 @@ fn ceiling_row(input: &Input, score: &CeilingScore) -> CeilingRow {
         predictor: keyword(score.predictor),
         headline: score.predictor == input.study.ceiling.headline,
         best: input.verdicts.scoreboard.ceilings.len() > 1
-            && best(&input.verdicts.scoreboard.ceilings).is_some_and(|best| best.predictor == score.predictor),
+            && best(&input.verdicts.scoreboard.ceilings)
+                .is_some_and(|best| best.predictor == score.predictor),
         parameter: fitted.map_or(NOTHING.into(), parameter),
         source: fitted.map_or(String::new(), |p| p.source.clone()),
         overall: error_cell(score.overall.as_ref()),
@@ -145,8 +150,8 @@ pub fn error_cell(estimate: Option<&ErrorEstimate>) -> ErrorCell {
 /// Why the headline predictor has no score.
 fn why_not_compared(input: &Input) -> String {
     let headline = input.study.ceiling.headline;
-    let unfitted = (input.predictions.predictors.iter())
-        .any(|p| p.predictor == headline && !p.is_fitted());
+    let unfitted =
+        (input.predictions.predictors.iter()).any(|p| p.predictor == headline && !p.is_fitted());
     if unfitted {
         return format!(
             "The headline predictor, {}, could not be fitted: too few calibration branches collapsed within the dose grid.",
@@ -182,7 +187,8 @@ pub fn prediction_sentence(input: &Input) -> String {
             sentence += &format!(
                 " In hindsight the best predictor was {}, with {}.",
                 keyword(best.predictor),
-                best.overall.map_or(NOTHING.into(), |e| coordinate(e.mean_absolute_error))
+                best.overall
+                    .map_or(NOTHING.into(), |e| coordinate(e.mean_absolute_error))
             );
         }
         _ if scores.len() > 1 => sentence += " No other predictor did better.",
