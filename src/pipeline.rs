@@ -14,9 +14,11 @@ use crate::record::store::TrialStore;
 use crate::record::{Continuation, Manifest, RecordError, RunFolder, RunRecord, run_record};
 use crate::report::files::{self, Format};
 use crate::report::from_record::render_record;
+use crate::report::view::{forecasts, scoreboard};
+use crate::report::wording::neuron_label;
 use crate::spec::neurons::Role;
 use crate::stages::predict::{Predictions, SealedPredictions};
-use crate::stages::verdict::Verdicts;
+use crate::stages::verdict::{NeuronVerdict, Verdicts};
 use crate::stages::{calibrate, judge, predict, residual_stream, screen, sweep, verdict};
 use crate::study::Study;
 use crate::units::NeuronId;
@@ -214,37 +216,64 @@ pub struct Summary(String);
 
 impl Summary {
     fn new(root: &Path, study: &Study, sealed: &SealedPredictions, verdicts: &Verdicts) -> Self {
-        let mut lines = Vec::new();
-        for behavior in &study.behaviors {
-            let held_out: Vec<_> = (verdicts.neurons.iter())
-                .filter(|n| n.behavior == behavior.name && n.role == Role::HeldOut)
-                .collect();
-            let open = held_out.iter().filter(|n| n.open == Some(true)).count();
-            let unknown = held_out.iter().filter(|n| n.open.is_none()).count();
-            let mut line = format!(
-                "{}: {open} of {} held-out neurons open",
-                behavior.name,
-                held_out.len()
-            );
-            if unknown > 0 {
-                line += &format!(", {unknown} censored");
-            }
-            lines.push(line);
-        }
-        for score in &verdicts.scoreboard.ceilings {
-            if let Some(overall) = score.overall {
-                lines.push(format!(
-                    "ceiling by {}: mean absolute error {:.3} in cosθ over {} branches",
-                    score.predictor.name(),
-                    overall.mean_absolute_error,
-                    overall.branches
-                ));
-            }
-        }
+        let behaviors = study.behaviors.iter();
+        let mut lines: Vec<String> = behaviors.map(|b| windows(&b.name, verdicts)).collect();
+        lines.extend(ceilings(verdicts));
+        lines.extend(forecast(verdicts));
         lines.push(format!("seal: {}", sealed.seal().sha256));
         lines.push(format!("report: {}", root.join("report.html").display()));
         Self(lines.join("\n"))
     }
+}
+
+/// Held-out neurons of a behaviour by what is known of them.
+fn windows(behavior: &str, verdicts: &Verdicts) -> String {
+    let held_out: Vec<&NeuronVerdict> = (verdicts.neurons.iter())
+        .filter(|n| n.behavior == behavior && n.role == Role::HeldOut)
+        .collect();
+    let count = |label: &str| held_out.iter().filter(|n| neuron_label(n) == label).count();
+    let mut line = format!(
+        "{behavior}: {} of {} held-out neurons open",
+        count("open"),
+        held_out.len()
+    );
+    for label in ["undecided", "censored"] {
+        match count(label) {
+            0 => {}
+            unknown => line += &format!(", {unknown} {label}"),
+        }
+    }
+    line
+}
+
+/// One line per predictor that could be compared; the one that is off by least is flagged.
+fn ceilings(verdicts: &Verdicts) -> Vec<String> {
+    let scores = &verdicts.scoreboard.ceilings;
+    let best = scoreboard::best(scores).map(|score| score.predictor);
+    let compared = scores.iter().filter_map(|score| Some((score.predictor, score.overall?)));
+    compared
+        .map(|(predictor, overall)| {
+            let flag = if scores.len() > 1 && best == Some(predictor) { " (best)" } else { "" };
+            format!(
+                "ceiling by {}{flag}: mean absolute error {:.3} in cosθ over {} branches",
+                predictor.name(),
+                overall.mean_absolute_error,
+                overall.branches
+            )
+        })
+        .collect()
+}
+
+/// The sealed forecast against always giving the commoner answer.
+fn forecast(verdicts: &Verdicts) -> Option<String> {
+    let all = forecasts::of_all(&verdicts.scoreboard.forecasts).filter(|all| all.scored > 0)?;
+    Some(format!(
+        "open/closed forecast: right for {} of {}; the commoner answer for {}: {}",
+        all.right,
+        all.scored,
+        all.majority,
+        forecasts::conclusion(all)
+    ))
 }
 
 impl fmt::Display for Summary {

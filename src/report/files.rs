@@ -7,8 +7,11 @@ use super::Rendered;
 use crate::record::{RecordError, RunFolder};
 
 /// How the names of our figures start: only such files are ever removed.
-const KINDS: [&str; 5] = [
+const KINDS: [&str; 8] = [
     "windows-",
+    "layers-",
+    "controls-",
+    "attribution-",
     "ceilings-",
     "dose-response-",
     "outcomes-",

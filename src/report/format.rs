@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::stages::verdict::ThresholdInterval;
 use crate::stats::Interval;
 
 /// What stands for a number that is not there.
@@ -55,6 +56,29 @@ pub fn percent(count: usize, total: usize) -> String {
 /// An interval of coordinates, `0.031–0.078`.
 pub fn interval(interval: Interval) -> String {
     format!("{}–{}", coordinate(interval.low), coordinate(interval.high))
+}
+
+/// An interval of differences or correlations, whose ends may be negative: `−0.12 to 0.40`.
+pub fn signed_interval(interval: Interval) -> String {
+    format!("{} to {}", fixed(interval.low, 2), fixed(interval.high, 2))
+}
+
+/// The interval of a threshold, `0.412–0.503`; an end that lies beyond the doses is a bound, `0.412 to > 0.949`.
+pub fn threshold_interval(interval: ThresholdInterval) -> String {
+    let ThresholdInterval { low, high } = interval;
+    let (from, to) = (coordinate(low.coordinate()), coordinate(high.coordinate()));
+    match (low.reached(), high.reached()) {
+        (true, true) => format!("{from}–{to}"),
+        (true, false) => format!("{from} to > {to}"),
+        (false, _) => format!("> {from}"),
+    }
+}
+
+/// A level such as `95%`.
+pub fn level(share: f64) -> String {
+    // Levels such as 0.999 keep their digit.
+    let percent = (share * 1e4).round() / 1e2;
+    format!("{percent}%")
 }
 
 /// An interval of shares in whole percentages, `72–97%`.

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::index::Index;
 use super::input::{Input, SampleRollout, SampleSource};
 use super::{Rendered, ReportError, samples};
 use crate::record::RunRecord;
@@ -26,6 +27,11 @@ pub fn render_record(record: &RunRecord, templates: Option<&Path>) -> anyhow::Re
         predictions: record.sealed.predictions(),
         judgements: &record.judgements,
         verdicts: &record.verdicts,
+        index: Index::new(
+            record.sealed.predictions(),
+            &record.judgements,
+            &record.verdicts,
+        ),
         trials,
         samples: Vec::new(),
     };

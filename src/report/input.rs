@@ -1,8 +1,13 @@
 //! What a report is made from: the record of a run, borrowed, without anything that varies between reruns of the same study.
 
+use super::index::Index;
+use crate::stages::calibrate::NeuronCalibration;
 use crate::stages::judge::{Curve, DosePoint, HorizonShares, Judgements};
 use crate::stages::predict::{CeilingEstimate, Predictions, Seal};
-use crate::stages::verdict::{BranchVerdict, NeuronVerdict, Threshold, Verdicts};
+use crate::stages::search::DoseReason;
+use crate::stages::verdict::{
+    BranchVerdict, HorizonThreshold, NeuronVerdict, Threshold, Verdicts,
+};
 use crate::study::Study;
 use crate::units::{Dose, Horizon, NeuronId, Sign};
 
@@ -25,6 +30,8 @@ pub struct Input<'a> {
     pub judgements: &'a Judgements,
     /// The answer.
     pub verdicts: &'a Verdicts,
+    /// Where each neuron and branch stands in them.
+    pub index: Index<'a>,
     /// How many trials are in the record; a run that lacks one has no report.
     pub trials: usize,
     /// Sample rollouts, as gathered by [`super::samples::gather`].
@@ -57,7 +64,7 @@ pub struct Sample {
 pub enum SampleKind {
     /// Without steering.
     DoseZero,
-    /// At the trigger or, without one, at the dose below the ceiling with the most flips.
+    /// At the first dose at or past the trigger or, without one, at the dose below the ceiling with the most flips.
     AtTrigger,
     /// At the first dose at or beyond the ceiling or, where it was never reached, at the largest dose.
     BeyondCeiling,
@@ -95,18 +102,13 @@ impl<'a> Input<'a> {
     }
 
     /// Verdicts of one behaviour, sorted by neuron.
-    pub(super) fn verdicts_of(&self, behavior: &str) -> impl Iterator<Item = &'a NeuronVerdict> {
-        let behavior = behavior.to_owned();
-        (self.verdicts.neurons.iter()).filter(move |v| v.behavior == behavior)
+    pub(super) fn verdicts_of(&self, behavior: &str) -> &[&'a NeuronVerdict] {
+        self.index.verdicts(behavior)
     }
 
     /// The ceilings predicted for a branch, one per predictor; empty when nothing was predicted for it.
     pub(super) fn predicted(&self, neuron: NeuronId, sign: Sign) -> &'a [Option<CeilingEstimate>] {
-        let all = &self.predictions.ceilings;
-        (all.binary_search_by_key(&(neuron, sign), |c| (c.neuron, c.sign))
-            .ok())
-        .or_else(|| (all.iter()).position(|c| (c.neuron, c.sign) == (neuron, sign)))
-        .map_or(&[], |i| &all[i].by)
+        self.index.ceilings(neuron, sign)
     }
 
     /// The headline predictor's ceiling of a branch.
@@ -118,16 +120,24 @@ impl<'a> Input<'a> {
 
     /// The dose–response curve of a branch.
     pub(super) fn curve(&self, behavior: &str, neuron: NeuronId, sign: Sign) -> Option<&'a Curve> {
-        let curves = &self.judgements.curves;
-        (curves.iter()).find(|c| c.neuron == neuron && c.sign == sign && c.behavior == behavior)
+        self.index.curve(behavior, neuron, sign)
     }
 
-    /// `c0` of a neuron; 0 when it was not calibrated.
-    pub(super) fn alignment(&self, neuron: NeuronId) -> f64 {
-        let neurons = &self.predictions.calibration.neurons;
-        (neurons.iter())
-            .find(|n| n.neuron == neuron)
-            .map_or(0.0, |n| n.c0)
+    /// Budget, alignment and norm of a neuron.
+    pub(super) fn calibration(&self, neuron: NeuronId) -> Option<&'a NeuronCalibration> {
+        self.index.calibration(neuron)
+    }
+
+    /// The largest share of prompts that flipped without collapse at any dose of a branch, at the verdict horizon.
+    pub(super) fn best_flip(&self, behavior: &str, neuron: NeuronId, sign: Sign) -> Option<f64> {
+        let curve = self.curve(behavior, neuron, sign)?;
+        let flips = (curve.points.iter()).filter_map(|p| Some(p.at(self.verdict_horizon())?.flipped));
+        (curve.prompts > 0).then(|| flips.max().unwrap_or(0) as f64 / curve.prompts as f64)
+    }
+
+    /// The level of the intervals, such as `95%`.
+    pub(super) fn confidence(&self) -> String {
+        super::format::level(self.study.thresholds.confidence)
     }
 
     /// Whether a layer counts as bulk.
@@ -138,11 +148,14 @@ impl<'a> Input<'a> {
 }
 
 impl BranchVerdict {
+    /// The trigger at a horizon, with its interval.
+    pub(super) fn at(&self, horizon: Horizon) -> Option<&HorizonThreshold> {
+        self.triggers.iter().find(|t| t.horizon == horizon)
+    }
+
     /// The trigger at a horizon.
     pub(super) fn trigger(&self, horizon: Horizon) -> Option<Threshold> {
-        (self.triggers.iter())
-            .find(|t| t.horizon == horizon)
-            .map(|t| t.trigger)
+        self.at(horizon).map(|t| t.trigger)
     }
 
     /// From the trigger to the ceiling in cosθ (or to the ceiling's bound), where both are known to that extent.
@@ -153,6 +166,11 @@ impl BranchVerdict {
 }
 
 impl DosePoint {
+    /// Whether the dose stands in the grid, so that every branch has it.
+    pub(super) fn of_grid(&self) -> bool {
+        self.why == DoseReason::Grid
+    }
+
     /// Outcomes at a horizon.
     pub(super) fn at(&self, horizon: Horizon) -> Option<&HorizonShares> {
         self.horizons.iter().find(|h| h.horizon == horizon)

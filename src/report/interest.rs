@@ -7,11 +7,12 @@ use crate::spec::neurons::Role;
 use crate::stages::verdict::{BranchVerdict, NeuronVerdict, Window};
 use crate::units::NeuronId;
 
-/// At most `count` neurons of a behaviour, the most telling first: open windows by width, then those that flipped most prompts.
+/// At most `count` neurons of a behaviour, the most telling first: open windows by width, then undecided ones, then those that flipped
+/// most prompts.
 /// Where all of three or more would be open, the last place goes to the best closed one, for comparison.
 pub fn most_telling<'a>(input: &Input<'a>, behavior: &str, count: usize) -> Vec<&'a NeuronVerdict> {
-    let mut ranked: Vec<_> = (input.verdicts_of(behavior))
-        .map(|verdict| (rank(input, verdict), verdict))
+    let mut ranked: Vec<_> = (input.verdicts_of(behavior).iter())
+        .map(|&verdict| (rank(input, verdict), verdict))
         .collect();
     ranked.sort_by_key(|(rank, _)| *rank);
     let ranked: Vec<_> = ranked.into_iter().map(|(_, verdict)| verdict).collect();
@@ -31,15 +32,15 @@ pub fn best_branch<'a>(input: &Input<'a>, verdict: &'a NeuronVerdict) -> Option<
     (verdict.branches.iter()).min_by_key(|branch| branch_rank(input, verdict, branch))
 }
 
-type Rank = (bool, bool, Reverse<i64>, Reverse<usize>, NeuronId);
+type Rank = (u8, bool, Reverse<i64>, Reverse<usize>, NeuronId);
 
 fn rank(input: &Input, verdict: &NeuronVerdict) -> Rank {
-    let (closed, width, flips) = (verdict.branches.iter())
+    let (window, width, flips) = (verdict.branches.iter())
         .map(|branch| branch_rank(input, verdict, branch))
         .min()
-        .unwrap_or((true, Reverse(0), Reverse(0)));
+        .unwrap_or((u8::MAX, Reverse(0), Reverse(0)));
     (
-        closed,
+        window,
         verdict.role != Role::HeldOut,
         width,
         flips,
@@ -47,16 +48,21 @@ fn rank(input: &Input, verdict: &NeuronVerdict) -> Rank {
     )
 }
 
-/// Open first, then wide first (thousandths of cosθ), then many flips first.
+/// Open first, then undecided; wide first (thousandths of cosθ), then many flips first.
 fn branch_rank(
     input: &Input,
     verdict: &NeuronVerdict,
     branch: &BranchVerdict,
-) -> (bool, Reverse<i64>, Reverse<usize>) {
+) -> (u8, Reverse<i64>, Reverse<usize>) {
     let open = branch.window == Window::Open;
+    let place = match branch.window {
+        Window::Open => 0,
+        Window::Undecided { .. } => 1,
+        Window::Closed { .. } | Window::Censored { .. } => 2,
+    };
     let width = branch.width(input.verdict_horizon()).unwrap_or(0.0);
     (
-        !open,
+        place,
         Reverse(if open {
             (width * 1000.0).round() as i64
         } else {

@@ -12,6 +12,7 @@ pub mod figures;
 pub mod files;
 pub mod format;
 pub mod from_record;
+pub mod index;
 pub mod input;
 pub mod interest;
 pub mod samples;
@@ -32,6 +33,7 @@ use minijinja::context;
 use minijinja::value::{Serde, Value};
 
 pub use error::ReportError;
+pub use index::Index;
 pub use input::{Input, Sample, SampleKind, SampleRollout, SampleSource};
 
 /// A rendered report.

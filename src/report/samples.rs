@@ -74,7 +74,7 @@ fn telling_prompt<'a>(
     prompts.iter().find(flipped).or(prompts.first())
 }
 
-/// The trigger's dose; without a trigger, the smallest dose with the most flips below the ceiling; without flips, the largest below it.
+/// The first dose at or past the trigger; without a trigger, the smallest dose with the most flips below the ceiling; without flips, the largest below it.
 fn trigger_point<'a>(
     input: &Input<'_>,
     curve: &'a Curve,
@@ -83,7 +83,7 @@ fn trigger_point<'a>(
     let horizon = input.verdict_horizon();
     let trigger = branch.trigger(horizon).filter(|t| t.reached());
     if let Some(trigger) = trigger {
-        return nearest(curve, trigger.budgets());
+        return at_or_past(curve, trigger.budgets());
     }
     let flips = |p: &&DosePoint| p.at(horizon).map_or(0, |h| h.flipped);
     let below = |p: &&DosePoint| !branch.ceiling.reached() || p.budgets < branch.ceiling.budgets();
@@ -92,12 +92,13 @@ fn trigger_point<'a>(
     (flipping.max_by_key(flips)).or_else(|| curve.points.iter().rev().find(below))
 }
 
-/// The ceiling's dose, or the largest.
+/// The first dose at or past the ceiling, or the largest.
 fn ceiling_point<'a>(curve: &'a Curve, branch: &BranchVerdict) -> Option<&'a DosePoint> {
-    nearest(curve, branch.ceiling.budgets())
+    at_or_past(curve, branch.ceiling.budgets())
 }
 
-fn nearest(curve: &Curve, budgets: f64) -> Option<&DosePoint> {
-    let distance = |p: &&DosePoint| (p.budgets - budgets).abs();
-    (curve.points.iter()).min_by(|a, b| distance(a).total_cmp(&distance(b)))
+fn at_or_past(curve: &Curve, budgets: f64) -> Option<&DosePoint> {
+    // A dose that is the threshold may differ from it by rounding.
+    let past = curve.points.iter().find(|p| p.budgets >= budgets - 1e-6);
+    past.or(curve.points.last())
 }

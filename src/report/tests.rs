@@ -1,11 +1,14 @@
 //! Whole reports, from a made-up record.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::fixture::Fixture;
+use super::wording::window_label;
 use super::{Rendered, ReportError, render};
 use crate::spec::report::Section;
 use crate::stages::verdict::{Threshold, Window};
+use crate::stats::Interval;
 
 fn rendered(fixture: &Fixture) -> Rendered {
     render(&fixture.input(), None).expect("the built-in templates render")
@@ -178,6 +181,27 @@ fn hostile_fixture(hostile: &str) -> Fixture {
         .forecasts
         .iter_mut()
         .for_each(|f| name(&mut f.behavior));
+    let board = &mut fixture.verdicts;
+    board.attribution.iter_mut().for_each(|a| name(&mut a.behavior));
+    let predictions = &mut fixture.predictions;
+    for of_behavior in &mut predictions.screening.scores {
+        name(&mut of_behavior.behavior);
+    }
+    for push in &mut predictions.calibration.pushes {
+        name(&mut push.behavior);
+    }
+    for fitted in &mut predictions.trigger_predictors {
+        name(&mut fitted.behavior);
+        fitted.source = hostile.into();
+    }
+    for fitted in &mut predictions.predictors {
+        fitted.source = hostile.into();
+    }
+    predictions.ratios.iter_mut().for_each(|r| name(&mut r.behavior));
+    for group in &mut predictions.screening.groups {
+        group.behaviors.iter_mut().for_each(&name);
+        group.name = hostile.into();
+    }
     for screen in &mut fixture.predictions.screening.screens {
         name(&mut screen.behavior);
         screen.group = hostile.into();
@@ -188,11 +212,15 @@ fn hostile_fixture(hostile: &str) -> Fixture {
         .iter_mut()
         .flat_map(|v| &mut v.branches)
     {
-        if let Window::Closed { evidence, .. } = &mut branch.window {
+        if let Window::Closed { evidence, .. } | Window::Undecided { evidence } =
+            &mut branch.window
+        {
             *evidence = hostile.into();
         }
+        for class in branch.classes.iter_mut().filter(|c| c.class == "reach") {
+            class.class = hostile.into();
+        }
     }
-    fixture.predictions.screening.groups[1].name = hostile.into();
     fixture.texts = [hostile, hostile, hostile].map(String::from);
     fixture
 }
@@ -287,7 +315,10 @@ fn hidden_sections_and_redacted_texts_are_not_there() {
     ];
     fixture.study.report.redact = true;
     let report = rendered(&fixture);
-    assert_eq!(report.figures.len(), 2, "the window charts stay");
+    for file in report.figures.keys() {
+        let stays = ["windows-", "layers-", "controls-", "attribution-"];
+        assert!(stays.iter().any(|kind| file.starts_with(kind)), "{file}");
+    }
     for text in [&report.markdown, &report.html] {
         for hidden in [
             "gato",
@@ -296,6 +327,7 @@ fn hidden_sections_and_redacted_texts_are_not_there() {
             "Collapse detectors",
             "Saturation",
             "Screens",
+            "Typed outcomes",
         ] {
             assert!(!text.contains(hidden), "{hidden}");
         }
@@ -347,8 +379,10 @@ fn when_everything_is_censored_nothing_is_claimed() {
     for verdict in &mut fixture.verdicts.neurons {
         verdict.open = None;
         for branch in &mut verdict.branches {
-            branch.ceiling = bound;
-            branch.triggers.iter_mut().for_each(|t| t.trigger = bound);
+            (branch.ceiling, branch.ceiling_interval) = (bound, None);
+            for trigger in &mut branch.triggers {
+                (trigger.trigger, trigger.interval) = (bound, None);
+            }
             branch.window = Window::Censored {
                 evidence: "the grid ended".into(),
             };
@@ -372,7 +406,7 @@ fn when_everything_is_censored_nothing_is_claimed() {
             .markdown
             .contains("No sealed open/closed forecast could be scored.")
     );
-    assert!(report.markdown.contains("44 of 44 branches censored"));
+    assert!(report.markdown.contains("52 of 52 branches censored"));
     assert!(report.markdown.contains("> 0.949 (> 3.00)"));
 }
 
@@ -386,7 +420,13 @@ fn an_empty_record_still_gives_a_report() {
     fixture.predictions.ceilings.clear();
     fixture.predictions.predictors.clear();
     fixture.predictions.calibration.neurons.clear();
-    fixture.predictions.calibration.multiples.clear();
+    fixture.predictions.calibration.thresholds.clear();
+    fixture.predictions.calibration.pushes.clear();
+    fixture.predictions.trigger_predictors.clear();
+    fixture.predictions.triggers.clear();
+    fixture.predictions.screening.scores.clear();
+    fixture.verdicts.attribution.clear();
+    fixture.verdicts.scoreboard.triggers.clear();
     fixture.verdicts.scoreboard.ceilings.clear();
     fixture.verdicts.scoreboard.forecasts.clear();
     fixture.trials = 0;
@@ -454,6 +494,80 @@ fn a_missing_folder_is_said() {
     assert!(matches!(error, ReportError::NoTemplates(_)), "{error}");
 }
 
+/// What every branch is known for, in a word or two.
+fn labels(fixture: &Fixture) -> BTreeSet<&'static str> {
+    let neurons = fixture.verdicts.neurons.iter();
+    let branches = neurons.flat_map(|verdict| &verdict.branches);
+    branches.map(|branch| window_label(&branch.window)).collect()
+}
+
+#[test]
+fn the_made_up_record_holds_every_kind_of_window() {
+    let all = ["censored", "collapses first", "open", "too late", "undecided"];
+    assert!(labels(&Fixture::new()).iter().eq(&all));
+    assert!(labels(&Fixture::post_norm()).contains("capped by norm"));
+}
+
+#[test]
+fn undecided_windows_are_counted_apart() {
+    let fixture = Fixture::new();
+    let report = rendered(&fixture);
+    assert!(report.markdown.contains("undecided because the intervals of trigger and ceiling overlap"));
+    assert!(report.html.contains("badge undecided") && report.html.contains("swatch undecided"));
+    assert!(report.markdown.contains("undecided: the trigger lies below the ceiling"));
+}
+
+#[test]
+fn attribution_is_stated_plainly_whichever_way_it_goes() {
+    let mut fixture = Fixture::new();
+    let says = |fixture: &Fixture| rendered(fixture).markdown;
+    assert!(says(&fixture).contains("anti-predicts control of language-routing here"));
+    let mut set = |low: f64, high: f64| {
+        for score in fixture.verdicts.attribution.iter_mut().flat_map(|a| &mut a.scores) {
+            score.correlation = Some((low + high) / 2.0);
+            score.correlation_interval = Some(Interval { low, high });
+        }
+        says(&fixture)
+    };
+    assert!(set(0.2, 0.6).contains("The paper says that it anti-predicts: not so here."));
+    assert!(set(-0.2, 0.3).contains("(gradient × activation) says nothing about control"));
+}
+
+#[test]
+fn controls_that_do_as_well_are_not_hidden() {
+    let mut fixture = Fixture::new();
+    assert!(rendered(&fixture).markdown.contains("in noise (0–66%)"));
+    for verdict in &mut fixture.verdicts.neurons {
+        verdict.open = Some(true);
+    }
+    let markdown = rendered(&fixture).markdown;
+    assert!(markdown.contains("cannot rule out that any push of this size does it"));
+}
+
+#[test]
+fn behind_a_norm_the_law_is_the_neurons_own() {
+    let report = rendered(&Fixture::post_norm());
+    assert_well_formed(&report.html);
+    let saturation = &report.figures["saturation.svg"];
+    assert!(saturation.contains("law behind the norm"));
+    assert!(report.markdown.contains("levels off at a cap below 1"));
+    assert!(report.markdown.contains("the norm after the feed-forward caps cosθ at"));
+    let plain = &rendered(&Fixture::new()).figures["saturation.svg"];
+    assert!(!plain.contains("law behind the norm"));
+}
+
+#[test]
+fn a_census_stays_small() {
+    let report = rendered(&Fixture::census(3072));
+    assert!(report.html.len() < 5_000_000, "{}", report.html.len());
+    let lines = report.markdown.lines().count();
+    assert!(lines < 600, "{lines}");
+    for (file, svg) in &report.figures {
+        assert!(svg.len() < 250_000, "{file}: {}", svg.len());
+    }
+    assert!(report.figures["saturation.svg"].contains("whose area grows with their number"));
+}
+
 /// Every tag is closed in order, and every attribute is quoted.
 fn assert_well_formed(text: &str) {
     const VOID: [&str; 3] = ["meta", "br", "!DOCTYPE"];
@@ -491,13 +605,19 @@ fn assert_well_formed(text: &str) {
     assert!(open.is_empty(), "{open:?}");
 }
 
-/// `cargo test report_preview -- --ignored` writes the made-up report to the folder in `REPORT_PREVIEW`, to be looked at.
+/// `cargo test report_preview -- --ignored` writes the made-up report to the folder in `REPORT_PREVIEW`, to be looked at;
+/// `REPORT_VARIANT` names another one: `post-norm` or `census`.
 #[test]
 #[ignore = "writes files to look at"]
 fn report_preview() {
     let folder = std::env::var("REPORT_PREVIEW").expect("REPORT_PREVIEW names a folder");
     let hostile = std::env::var("REPORT_HOSTILE").ok();
-    let report = rendered(&hostile.map_or_else(Fixture::new, |text| hostile_fixture(&text)));
+    let fixture = match std::env::var("REPORT_VARIANT").as_deref() {
+        Ok("post-norm") => Fixture::post_norm(),
+        Ok("census") => Fixture::census(3072),
+        _ => hostile.map_or_else(Fixture::new, |text| hostile_fixture(&text)),
+    };
+    let report = rendered(&fixture);
     std::fs::create_dir_all(Path::new(&folder).join("figures")).unwrap();
     std::fs::write(Path::new(&folder).join("report.md"), &report.markdown).unwrap();
     std::fs::write(Path::new(&folder).join("report.html"), &report.html).unwrap();

@@ -1,7 +1,7 @@
 //! The words for verdicts, the same in tables, figures and sentences.
 
 use crate::spec::neurons::Role;
-use crate::stages::verdict::{Reason, Window};
+use crate::stages::verdict::{NeuronVerdict, Reason, Window};
 
 /// A window in a word or two.
 pub fn window_label(window: &Window) -> &'static str {
@@ -14,6 +14,27 @@ pub fn window_label(window: &Window) -> &'static str {
             Reason::NormalisationCap => "capped by norm",
         },
         Window::Censored { .. } => "censored",
+    }
+}
+
+/// What is known of a window, apart from why it is closed.
+pub fn window_kind(window: &Window) -> &'static str {
+    match window {
+        Window::Open => "open",
+        Window::Undecided { .. } => "undecided",
+        Window::Closed { .. } => "closed",
+        Window::Censored { .. } => "censored",
+    }
+}
+
+/// The verdict on a neuron in a word. One without an open branch stays undecided while a branch is, and else censored while one is.
+pub fn neuron_label(verdict: &NeuronVerdict) -> &'static str {
+    let undecided = |window: &Window| matches!(window, Window::Undecided { .. });
+    match verdict.open {
+        Some(true) => "open",
+        Some(false) => "closed",
+        None if verdict.branches.iter().any(|b| undecided(&b.window)) => "undecided",
+        None => "censored",
     }
 }
 

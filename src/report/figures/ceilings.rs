@@ -1,14 +1,13 @@
 //! Predicted against measured ceilings, one plot per predictor.
 
+use super::bins::{self, Kind};
 use super::legend::text_width;
 use super::scale::{Frame, Scale};
 use super::svg::{Marker, Svg};
 use super::{Figure, slug};
-use crate::report::format::{coordinate, counted};
+use crate::report::format::{coordinate, counted, thousands};
 
 const SIZE: (f64, f64) = (340.0, 384.0);
-/// More points than this would make the file large without showing more.
-const MOST_POINTS: usize = 1500;
 
 /// One branch with a prediction.
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +24,6 @@ pub struct Pair {
 
 /// Draws the branches of one predictor.
 pub fn draw(predictor: &str, pairs: &[Pair]) -> Figure {
-    let thinned: Vec<Pair> = thin(pairs);
     let lowest = (pairs.iter().flat_map(|p| [p.predicted, p.measured])).fold(0.8, f64::min);
     let from = (lowest * 10.0 - 0.2).floor() / 10.0;
     let frame = Frame {
@@ -38,26 +36,40 @@ pub fn draw(predictor: &str, pairs: &[Pair]) -> Figure {
     frame.axis_below(&mut svg, 5, "predicted ceiling (cosθ)");
     frame.axis_left(&mut svg, 5, "measured ceiling (cosθ)");
     svg.line("law", frame.at(from, from), frame.at(1.0, 1.0));
-    for pair in &thinned {
-        let (marker, class) = look(pair);
-        svg.marker(marker, class, frame.at(pair.predicted, pair.measured), 3.6);
-    }
+    let gathered = bins::scatter(&mut svg, &frame, &kinds(pairs));
     key(&mut svg);
     Figure {
         name: format!("ceilings-{}", slug(predictor)),
         title: format!("Predicted and measured ceilings: {predictor}"),
-        description: describe(pairs),
+        description: describe(pairs, gathered),
         size: SIZE,
         marks: svg,
     }
 }
 
-fn look(pair: &Pair) -> (Marker, &'static str) {
-    match (pair.reached, pair.bulk) {
-        (false, _) => (Marker::Triangle, "s-grey hollow"),
-        (true, true) => (Marker::Circle, "cut f-blue"),
-        (true, false) => (Marker::Square, "s-vermilion hollow"),
-    }
+/// How branches in bulk layers look, those in others, and those whose ceiling is only bounded.
+const LOOKS: [(Marker, &str, &str); 3] = [
+    (Marker::Circle, "cut f-blue", "bulk layer"),
+    (Marker::Square, "s-vermilion hollow", "other layer"),
+    (Marker::Triangle, "s-grey hollow", "at least (censored)"),
+];
+
+fn kinds(pairs: &[Pair]) -> Vec<Kind> {
+    let place = |pair: &Pair| match (pair.reached, pair.bulk) {
+        (true, true) => 0,
+        (true, false) => 1,
+        (false, _) => 2,
+    };
+    (LOOKS.into_iter().enumerate())
+        .map(|(wanted, (marker, class, _))| Kind {
+            marker,
+            class,
+            radius: 3.6,
+            points: (pairs.iter().filter(|pair| place(pair) == wanted))
+                .map(|pair| (pair.predicted, pair.measured))
+                .collect(),
+        })
+        .collect()
 }
 
 /// Within 0.1 of the diagonal.
@@ -75,13 +87,8 @@ fn band(svg: &mut Svg, frame: &Frame, from: f64) {
 }
 
 fn key(svg: &mut Svg) {
-    let entries = [
-        (Marker::Circle, "cut f-blue", "bulk layer"),
-        (Marker::Square, "s-vermilion hollow", "other layer"),
-        (Marker::Triangle, "s-grey hollow", "at least (censored)"),
-    ];
     let (mut x, y) = (24.0, 356.0);
-    for (marker, class, text) in entries {
+    for (marker, class, text) in LOOKS {
         svg.marker(marker, class, (x, y), 3.6);
         svg.text("small", (x + 9.0, y + 4.0), text);
         x += 9.0 + text_width(text) + 12.0;
@@ -90,7 +97,7 @@ fn key(svg: &mut Svg) {
     svg.text("small", (38.0, 377.0), "within 0.1 of the prediction");
 }
 
-fn describe(pairs: &[Pair]) -> String {
+fn describe(pairs: &[Pair], gathered: bool) -> String {
     let errors: Vec<f64> = (pairs.iter().filter(|p| p.reached))
         .map(|p| (p.measured - p.predicted).abs())
         .collect();
@@ -98,15 +105,12 @@ fn describe(pairs: &[Pair]) -> String {
     match crate::stats::mean(&errors) {
         None => "No held-out branch reached its ceiling within the grid.".into(),
         Some(mean) => format!(
-            "{}: mean absolute error {} in cosθ, {close} within 0.1; {} censored.",
+            "{}: mean absolute error {} in cosθ, {} within 0.1; {} censored.{}",
             counted(errors.len(), "held-out branch"),
             coordinate(mean),
+            thousands(close),
             pairs.len() - errors.len(),
+            if gathered { bins::NOTE } else { "" },
         ),
     }
-}
-
-fn thin(pairs: &[Pair]) -> Vec<Pair> {
-    let step = pairs.len().div_ceil(MOST_POINTS).max(1);
-    pairs.iter().step_by(step).copied().collect()
 }

@@ -8,6 +8,7 @@ use super::{Figure, slug};
 use crate::report::format::{budgets, coordinate, percent};
 use crate::report::input::Input;
 use crate::report::text::label;
+use crate::report::wording::window_kind;
 use crate::stages::judge::{Curve, HorizonShares};
 use crate::stages::verdict::{NeuronVerdict, Window};
 use crate::units::Sign;
@@ -55,8 +56,13 @@ pub fn draw(input: &Input, place: usize, verdict: &NeuronVerdict) -> Figure {
     let mut entries: Vec<Entry> = (series.into_iter())
         .map(|s| (Sample::Series(s.style), s.name))
         .collect();
-    if verdict.open == Some(true) {
-        entries.push((Sample::Band, "open window".into()));
+    for (sample, name, kind) in [
+        (Sample::Band, "open window", "open"),
+        (Sample::Undecided, "undecided window", "undecided"),
+    ] {
+        if verdict.branches.iter().any(|b| window_kind(&b.window) == kind) {
+            entries.push((sample, name.into()));
+        }
     }
     let used = legend::lines(&mut svg, (52.0, SIZE.1 - 6.0), SIZE.0 - 60.0, &entries);
     Figure {
@@ -115,9 +121,14 @@ fn series(input: &Input, behavior: &str) -> Vec<Series> {
     series
 }
 
-/// Open windows as bands from trigger to ceiling.
+/// Open windows as bands from trigger to ceiling, undecided ones as frames.
 fn windows(svg: &mut Svg, input: &Input, verdict: &NeuronVerdict, frame: &Frame) {
-    for branch in verdict.branches.iter().filter(|b| b.window == Window::Open) {
+    for branch in &verdict.branches {
+        let class = match branch.window {
+            Window::Open => "band",
+            Window::Undecided { .. } => "undecided",
+            Window::Closed { .. } | Window::Censored { .. } => continue,
+        };
         let Some(trigger) = branch.trigger(input.verdict_horizon()) else {
             continue;
         };
@@ -127,7 +138,7 @@ fn windows(svg: &mut Svg, input: &Input, verdict: &NeuronVerdict, frame: &Frame)
             frame.x.at(sign * branch.ceiling.budgets()),
         );
         let (top, bottom) = (frame.y.range.1, frame.y.range.0);
-        svg.rect("band", (a.min(b), top), ((b - a).abs(), bottom - top));
+        svg.rect(class, (a.min(b), top), ((b - a).abs(), bottom - top));
     }
 }
 
@@ -185,7 +196,8 @@ fn coordinate_ticks(
     let mut ticks = Vec::new();
     for curve in curves {
         let sign = curve.sign.factor();
-        let mut line = vec![(0.0, sign * input.alignment(verdict.neuron))];
+        let start = (input.calibration(verdict.neuron)).map_or(0.0, |n| n.coordinate(curve.sign, 0.0));
+        let mut line = vec![(0.0, start)];
         line.extend(curve.points.iter().map(|p| (p.budgets, p.law_coordinate)));
         for wanted in [0.3, 0.5, 0.7, 0.8, 0.9] {
             if let Some(g) = inverse(&line, wanted) {
@@ -236,6 +248,6 @@ fn window_note(verdict: &NeuronVerdict) -> &'static str {
     match verdict.open {
         Some(true) => "The shaded band is the open window.",
         Some(false) => "No window is open.",
-        None => "Whether a window is open stays undecided.",
+        None => "Whether a window is open is not known.",
     }
 }

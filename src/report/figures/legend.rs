@@ -11,6 +11,8 @@ pub enum Sample {
     Series(SeriesStyle),
     /// The band of an open window.
     Band,
+    /// The frame of an undecided one.
+    Undecided,
 }
 
 /// One entry: how it looks, what it is called.
@@ -68,6 +70,7 @@ fn rows(
         match sample {
             Sample::Series(style) => draw(svg, style, (x, y)),
             Sample::Band => svg.rect("band", (x, y - 6.0), (24.0, 12.0)),
+            Sample::Undecided => svg.rect("undecided", (x, y - 5.0), (24.0, 10.0)),
         }
         svg.text("small", (x + 29.0, y + 4.0), &name);
         x += wide + 14.0;

@@ -3,8 +3,12 @@
 //! A figure is drawn once. Inside the HTML page it takes its colours from the page (light or dark); as a file it brings its own
 //! style and a white ground. Every figure has a title and a description for those who do not see it.
 
+pub mod attribution;
+pub mod bins;
 pub mod ceilings;
+pub mod controls;
 pub mod dose_response;
+pub mod layers;
 pub mod legend;
 pub mod outcomes;
 pub mod saturation;

@@ -45,6 +45,25 @@ pub const CLASSES: [SeriesStyle; 5] = [
     series("blue", "d3", Marker::Circle, "solid-blue"),
 ];
 
+/// What is known of windows: open, undecided, closed by collapse, by lateness, by a norm, censored.
+pub const WINDOWS: [SeriesStyle; 6] = [
+    series("green", "d0", Marker::Circle, "solid-green"),
+    series("green", "d2", Marker::Circle, "dots-green"),
+    COLLAPSED,
+    series("orange", "d4", Marker::Wedge, "bars-orange"),
+    series("purple", "d2", Marker::Triangle, "dots-purple"),
+    OTHER,
+];
+/// Groups of neurons beside each other: held-out ones first, then controls.
+pub const GROUPS: [SeriesStyle; 6] = [
+    series("blue", "d0", Marker::Circle, "solid-blue"),
+    series("vermilion", "d1", Marker::Square, "hatch"),
+    series("grey", "d2", Marker::Cross, "solid-grey"),
+    series("purple", "d3", Marker::Triangle, "dots-purple"),
+    series("green", "d4", Marker::Diamond, "solid-green"),
+    series("orange", "d5", Marker::Wedge, "bars-orange"),
+];
+
 /// How outcome number `place` looks among `classes` classes; then come `other` and `collapse`.
 pub fn outcome(place: usize, classes: usize) -> SeriesStyle {
     match place.checked_sub(classes) {
@@ -86,6 +105,7 @@ const RULES: &str = "\
 .fig .law{stroke:{ink};stroke-width:1.75;fill:none}
 .fig .band{fill:{band};stroke:none}
 .fig .zone{fill:{rule};fill-opacity:.55;stroke:none}
+.fig .undecided{fill:none;stroke:{green};stroke-width:1.5;stroke-dasharray:2.5 2}
 .fig .line{fill:none;stroke-width:2;stroke-linejoin:round;stroke-linecap:round}
 .fig .d1{stroke-dasharray:7 4}
 .fig .d2{stroke-dasharray:2 4}
@@ -169,7 +189,7 @@ pub fn patterns(figure: &str) -> String {
         open("hatch", 5, 45),
         ground(5, "vermilion", ".18")
     );
-    for colour in ["purple", "sky"] {
+    for colour in ["purple", "sky", "green"] {
         defs += &format!(
             "{}{}<circle class=\"f-{colour}\" cx=\"3\" cy=\"3\" r=\"1.5\"/></pattern>\n",
             open(&format!("dots-{colour}"), 6, 0),

@@ -9,14 +9,18 @@ use crate::report::input::Input;
 use crate::report::text::label;
 use crate::report::wording::window_label;
 use crate::spec::neurons::Role;
-use crate::stages::verdict::{BranchVerdict, NeuronVerdict, Window};
+use crate::stages::verdict::{BranchVerdict, NeuronVerdict, ThresholdInterval, Window};
 use crate::units::Sign;
 
-const ROW: f64 = 19.0;
+const ROW: f64 = 21.0;
 const TOP: f64 = 38.0;
-const WIDTH: f64 = 690.0;
+const WIDTH: f64 = 720.0;
+/// Right end of the neurons' names.
+const NAMES: f64 = 88.0;
 /// Pixels left and right of the axis: neuron names and verdicts.
-const SIDES: (f64, f64) = (194.0, 108.0);
+const SIDES: (f64, f64) = (224.0, 108.0);
+/// How far above and below its row an interval is drawn.
+const AWAY: f64 = 7.0;
 
 /// Draws the given neurons of a behaviour, top to bottom.
 pub fn draw(input: &Input, behavior: &str, name: String, neurons: &[&NeuronVerdict]) -> Figure {
@@ -41,9 +45,9 @@ pub fn draw(input: &Input, behavior: &str, name: String, neurons: &[&NeuronVerdi
     heads(&mut svg, &frame, signs);
     for (row, verdict) in neurons.iter().enumerate() {
         let y = TOP + ROW * (row as f64 + 0.5);
-        svg.text("end strong", (64.0, y + 4.0), &verdict.neuron.to_string());
+        svg.text("end strong", (NAMES, y + 4.0), &verdict.neuron.to_string());
         if verdict.role == Role::Control {
-            svg.text("small", (68.0, y + 4.0), "control");
+            svg.text("small", (NAMES + 4.0, y + 4.0), "control");
         }
         for branch in &verdict.branches {
             draw_branch(&mut svg, input, &name, &frame, (verdict, branch), y);
@@ -68,7 +72,7 @@ pub fn file_name(place: usize, behavior: &str) -> String {
 
 fn heads(svg: &mut Svg, frame: &Frame, signs: &[Sign]) {
     let y = TOP - 12.0;
-    svg.text("end small", (64.0, y), "neuron");
+    svg.text("end small", (NAMES, y), "neuron");
     for sign in signs {
         let (verdict, branch) = match sign {
             Sign::Negative => (("end small", SIDES.0 - 8.0), "− branch: dose below zero"),
@@ -111,17 +115,28 @@ fn draw_branch(
         arrow(svg, (at(end), y), sign);
     }
     if let Some(trigger) = trigger.filter(|t| t.reached()) {
-        let open = branch.window == Window::Open;
-        if open {
-            let (corner, size) = bar(trigger.coordinate(), branch.ceiling.coordinate(), 9.0);
-            svg.rect("f-green", corner, size);
-        }
-        let class = if open {
-            "dot s-ink f-blue"
-        } else {
-            "s-blue hollow"
+        let (corner, size) = bar(trigger.coordinate(), branch.ceiling.coordinate(), 9.0);
+        let class = match branch.window {
+            Window::Open => {
+                svg.rect("f-green", corner, size);
+                "dot s-ink f-blue"
+            }
+            Window::Undecided { .. } => {
+                svg.rect("undecided", corner, size);
+                "s-blue hollow"
+            }
+            Window::Closed { .. } | Window::Censored { .. } => "s-blue hollow",
         };
         svg.marker(Marker::Circle, class, (at(trigger.coordinate()), y), 4.0);
+    }
+    let of_trigger = branch.at(input.verdict_horizon()).and_then(|t| t.interval);
+    for (interval, class, y) in [
+        (of_trigger, "edge s-blue", y - AWAY),
+        (branch.ceiling_interval, "edge s-vermilion", y + AWAY),
+    ] {
+        if let Some(interval) = interval {
+            whisker(svg, class, &at, interval, y);
+        }
     }
     if branch.ceiling.reached() {
         let x = at(branch.ceiling.coordinate());
@@ -141,6 +156,26 @@ fn draw_branch(
         class.into()
     };
     svg.text(&class, (x, y + 4.0), window_label(&branch.window));
+}
+
+/// An interval; an end that lies beyond the doses is left open.
+fn whisker(
+    svg: &mut Svg,
+    class: &str,
+    at: &dyn Fn(f64) -> f64,
+    ThresholdInterval { low, high }: ThresholdInterval,
+    y: f64,
+) {
+    if !low.reached() {
+        return;
+    }
+    let ends = [low, high].map(|end| at(end.coordinate()));
+    svg.line(class, (ends[0], y), (ends[1], y));
+    for (end, x) in [low, high].into_iter().zip(ends) {
+        if end.reached() {
+            svg.line(class, (x, y - 2.0), (x, y + 2.0));
+        }
+    }
 }
 
 /// The largest coordinate measured on a branch.
@@ -168,10 +203,13 @@ fn key(svg: &mut Svg, figure: &str, (left, top): Point) -> f64 {
     let dot = |class: &'static str| {
         move |svg: &mut Svg, (x, y)| svg.marker(Marker::Circle, class, (x + 8.0, y), 4.0)
     };
-    let entries: [(&str, Sample); 7] = [
+    let entries: [(&str, Sample); 10] = [
         ("trigger", &dot("dot s-ink f-blue")),
         ("open window", &|svg, (x, y)| {
             svg.rect("f-green", (x, y - 4.5), (16.0, 9.0))
+        }),
+        ("undecided", &|svg, (x, y)| {
+            svg.rect("undecided", (x, y - 4.5), (16.0, 9.0));
         }),
         ("ceiling", &|svg, (x, y)| {
             svg.line(
@@ -186,7 +224,13 @@ fn key(svg: &mut Svg, figure: &str, (left, top): Point) -> f64 {
         ("collapsed", &|svg, (x, y)| {
             svg.patterned(figure, "hatch", (x, y - 4.5), (16.0, 9.0));
         }),
-        ("trigger not below ceiling", &dot("s-blue hollow")),
+        ("trigger of a window not open", &dot("s-blue hollow")),
+        ("interval of the trigger, above", &|svg, (x, y)| {
+            svg.line("edge s-blue", (x, y - 2.0), (x + 16.0, y - 2.0));
+        }),
+        ("of the ceiling, below", &|svg, (x, y)| {
+            svg.line("edge s-vermilion", (x, y + 2.0), (x + 16.0, y + 2.0));
+        }),
         ("grid ended", &|svg, (x, y)| arrow(svg, (x + 12.0, y), 1.0)),
     ];
     let (mut x, mut y) = (left, top + 8.0);
@@ -206,11 +250,12 @@ fn describe(input: &Input, neurons: &[&NeuronVerdict]) -> String {
     let branches: Vec<_> = neurons.iter().flat_map(|v| &v.branches).collect();
     let count = |wanted: fn(&Window) -> bool| branches.iter().filter(|b| wanted(&b.window)).count();
     format!(
-        "{} in rows, {} in all, at a horizon of {} tokens: {} open, {} closed, {} censored. The table below holds every figure.",
+        "{} in rows, {} in all, at a horizon of {} tokens: {} open, {} undecided, {} closed, {} censored. The table below holds every figure.",
         counted(neurons.len(), "neuron"),
         counted(branches.len(), "branch"),
         input.verdict_horizon(),
         count(|w| *w == Window::Open),
+        count(|w| matches!(w, Window::Undecided { .. })),
         count(|w| matches!(w, Window::Closed { .. })),
         count(|w| matches!(w, Window::Censored { .. })),
     )

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::scoreboard;
-use crate::report::format::{coordinate, counted, fixed, keyword, percent};
+use super::{attribution, forecasts, scoreboard};
+use crate::report::format::{coordinate, counted, fixed, keyword, percent, thousands};
 use crate::report::input::Input;
 use crate::report::text::label;
-use crate::report::wording::reason_phrase;
+use crate::report::wording::{neuron_label, reason_phrase};
 use crate::spec::neurons::Role;
 use crate::stages::verdict::{NeuronVerdict, Window};
 use crate::stats;
@@ -27,6 +27,8 @@ pub struct Answer {
     pub prediction: String,
     /// How the sealed open/closed forecast fared, in a sentence.
     pub forecast: String,
+    /// What gradient attribution says of control, one sentence per behaviour.
+    pub attribution: Vec<String>,
     /// What a reader must know before believing the above; often empty.
     pub cautions: Vec<String>,
 }
@@ -42,7 +44,7 @@ pub struct BehaviorAnswer {
     pub open: usize,
     /// Held-out neurons measured.
     pub neurons: usize,
-    /// Held-out neurons that are open, closed, undecided: those that exist.
+    /// Held-out neurons that are open, undecided, closed, censored: those that exist.
     pub parts: Vec<Part>,
     /// Branches of the held-out neurons by verdict, in a sentence.
     pub branches: String,
@@ -53,7 +55,7 @@ pub struct BehaviorAnswer {
 /// A part of the held-out neurons.
 #[derive(Clone, Debug, Serialize)]
 pub struct Part {
-    /// `open`, `closed` or `undecided`.
+    /// `open`, `undecided`, `closed` or `censored`.
     pub kind: &'static str,
     /// How many neurons.
     pub count: usize,
@@ -67,23 +69,21 @@ pub fn build(input: &Input) -> Answer {
     Answer {
         behaviors: names.map(|name| behavior(input, name)).collect(),
         prediction: scoreboard::prediction_sentence(input),
-        forecast: scoreboard::forecast_sentence(input),
+        forecast: forecasts::sentence(input),
+        attribution: attribution::sentences(input),
         cautions: cautions(input),
     }
 }
 
 fn behavior(input: &Input, name: &str) -> BehaviorAnswer {
     let of_role = |role: Role| -> Vec<&NeuronVerdict> {
-        input.verdicts_of(name).filter(|v| v.role == role).collect()
+        let all = input.verdicts_of(name).iter().copied();
+        all.filter(|v| v.role == role).collect()
     };
     let (held_out, controls) = (of_role(Role::HeldOut), of_role(Role::Control));
-    let count = |open: Option<bool>| held_out.iter().filter(|v| v.open == open).count();
-    let open = count(Some(true));
-    let parts = [
-        ("open", open),
-        ("closed", count(Some(false))),
-        ("undecided", count(None)),
-    ];
+    let count = |kind: &str| held_out.iter().filter(|v| neuron_label(v) == kind).count();
+    let open = count("open");
+    let parts = ["open", "undecided", "closed", "censored"].map(|kind| (kind, count(kind)));
     BehaviorAnswer {
         name: name.to_owned(),
         sentence: sentence(input, name, open, &held_out),
@@ -114,12 +114,19 @@ fn sentence(input: &Input, name: &str, open: usize, held_out: &[&NeuronVerdict])
     let found = match (open, total) {
         (_, 0) => return format!("No held-out neuron was measured on {name}."),
         (0, 1) => format!("The one held-out neuron does not control {name} coherently"),
-        (0, _) => format!("None of the {total} held-out neurons controls {name} coherently"),
+        (0, _) => format!(
+            "None of the {} controls {name} coherently",
+            counted(total, "held-out neuron")
+        ),
         (1, _) => format!(
             "1 of {} controls {name} coherently",
             counted(total, "held-out neuron")
         ),
-        _ => format!("{open} of {total} held-out neurons control {name} coherently"),
+        _ => format!(
+            "{} of {} control {name} coherently",
+            thousands(open),
+            counted(total, "held-out neuron")
+        ),
     };
     let why = match open {
         0 => format!(
@@ -164,20 +171,25 @@ fn branches(verdicts: &[&NeuronVerdict]) -> String {
             *reasons.entry(*reason).or_insert(0) += 1;
         }
     }
-    let open = windows.iter().filter(|w| ***w == Window::Open).count();
-    let censored = windows
-        .iter()
-        .filter(|w| matches!(w, Window::Censored { .. }))
-        .count();
-    let mut tallies = vec![format!("{open} open")];
+    let count = |wanted: fn(&Window) -> bool| windows.iter().filter(|w| wanted(w)).count();
+    let censored = count(|w| matches!(w, Window::Censored { .. }));
+    let undecided = count(|w| matches!(w, Window::Undecided { .. }));
+    let mut tallies = vec![format!("{} open", thousands(count(|w| *w == Window::Open)))];
+    if undecided > 0 {
+        tallies.push(format!(
+            "{} undecided because the intervals of trigger and ceiling overlap",
+            thousands(undecided)
+        ));
+    }
     tallies.extend(
         reasons
             .iter()
-            .map(|(reason, n)| format!("{n} closed {}", reason_phrase(*reason))),
+            .map(|(reason, n)| format!("{} closed {}", thousands(*n), reason_phrase(*reason))),
     );
     if censored > 0 {
         tallies.push(format!(
-            "{censored} censored because the dose grid ended first"
+            "{} censored because the doses ended first",
+            thousands(censored)
         ));
     }
     match windows.len() {
@@ -209,7 +221,7 @@ fn baseline_cautions(input: &Input, baseline: &crate::stages::judge::Baseline) -
     let (name, prompts) = (&baseline.behavior, baseline.prompts);
     if (1..FEW_PROMPTS).contains(&prompts) {
         cautions.push(format!(
-            "Few prompts for {name}: {prompts}, so that one prompt moves a share by {} points and thresholds are coarse.",
+            "Few prompts for {name}: {prompts}, so that one prompt moves a share by {} points and intervals are wide.",
             fixed(100.0 / prompts as f64, 0)
         ));
     }

@@ -10,6 +10,7 @@ use crate::report::wording::role;
 use crate::spec::doses::{Apply, DoseUnit};
 use crate::spec::model::Device;
 use crate::stages::screen::Group;
+use crate::stages::search::DoseReason;
 use crate::study::ModelIdentity;
 use crate::study::{Behavior, NeuronGroup, Selection};
 
@@ -170,6 +171,9 @@ fn group(group: &Group, asked: &NeuronGroup) -> AskedGroup {
             _ => NOTHING.into(),
         },
         chosen: match &asked.selection {
+            Selection::Fixed(_) if group.neurons.iter().all(|n| n.direction().is_some()) => {
+                "random directions, drawn by seed".into()
+            }
             Selection::Fixed(_) => "listed or drawn by seed".into(),
             Selection::Screen {
                 behavior,
@@ -196,14 +200,29 @@ fn doses(input: &Input) -> String {
     let signs: Vec<String> = doses.signs.iter().map(ToString::to_string).collect();
     match (doses.magnitudes.first(), doses.magnitudes.last()) {
         (Some(first), Some(last)) => format!(
-            "{} from {} to {} {unit}, signs {}, and dose 0",
+            "{} from {} to {} {unit}, signs {}, and dose 0{}",
             counted(doses.magnitudes.len(), "magnitude"),
             budgets(*first),
             budgets(*last),
-            listed(&signs)
+            listed(&signs),
+            searched(input)
         ),
         _ => "dose 0 only".into(),
     }
+}
+
+/// The doses that a search ran beyond the grid, and why.
+fn searched(input: &Input) -> String {
+    let Some(tolerance) = input.study.doses.tolerance else {
+        return String::new();
+    };
+    let points = input.judgements.curves.iter().flat_map(|c| &c.points);
+    let count = |why| thousands(points.clone().filter(|p| p.why == why).count());
+    format!(
+        "; between them a search ran {} more to enclose ceilings and {} to enclose triggers within {tolerance} budgets, over all branches",
+        count(DoseReason::Ceiling),
+        count(DoseReason::Trigger)
+    )
 }
 
 fn positions(input: &Input) -> String {

@@ -8,6 +8,8 @@ use crate::stages::verdict::Window;
 pub fn build(input: &Input) -> Vec<String> {
     let mut sentences = Vec::new();
     sentences.extend(censored(input));
+    sentences.extend(undecided(input));
+    sentences.extend(without_interval(input));
     sentences.extend(unfitted(input));
     sentences.extend(calibration(input));
     sentences.extend(ceilings(input));
@@ -23,6 +25,31 @@ fn censored(input: &Input) -> Option<String> {
         .count();
     (censored > 0).then(|| {
         format!("{} of {} censored: the doses ended before a threshold that the verdict needs. Larger doses would tell.", thousands(censored), counted(total, "branch"))
+    })
+}
+
+fn undecided(input: &Input) -> Option<String> {
+    let branches = input.verdicts.neurons.iter().flat_map(|v| &v.branches);
+    let undecided = branches
+        .filter(|b| matches!(b.window, Window::Undecided { .. }))
+        .count();
+    (undecided > 0).then(|| {
+        format!(
+            "{} undecided: the trigger lies below the ceiling, but their {} intervals overlap. More prompts would tell.",
+            counted(undecided, "branch"),
+            input.confidence()
+        )
+    })
+}
+
+fn without_interval(input: &Input) -> Option<String> {
+    let branches = input.verdicts.neurons.iter().flat_map(|v| &v.branches);
+    let without = branches.filter(|b| b.ceiling_interval.is_none()).count();
+    (without > 0).then(|| {
+        format!(
+            "{} without an interval of trigger and ceiling: one prompt is too few to resample. Their windows are open or closed by the estimates alone.",
+            counted(without, "branch")
+        )
     })
 }
 
@@ -72,7 +99,7 @@ fn forecasts(input: &Input) -> Option<String> {
         .find(|f| f.behavior == "all")?;
     (all.undecided > 0).then(|| {
         format!(
-            "{} could not be scored: the measurement was censored, or there was no prediction.",
+            "{} could not be scored: the measurement was censored or undecided, or there was no prediction.",
             counted(all.undecided, "open/closed forecast")
         )
     })

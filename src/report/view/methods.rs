@@ -136,14 +136,24 @@ fn calibration(input: &Input) -> Vec<Choice> {
             "how norms over positions become one number",
         ),
         choice(
+            "calibration.steer_on",
+            calibration.steer_on.clone(),
+            "prompts on which the calibration neurons are steered, and every branch is pushed for single steps",
+        ),
+        choice(
+            "calibration.contrast",
+            calibration.contrast.clone().unwrap_or("none".into()),
+            "the same requests in the other mode, whose answers are what a coherent flip would say",
+        ),
+        choice(
             "calibration.rollout_prompts",
             calibration.rollout_prompts.to_string(),
-            "prompts on which the calibration neurons are steered",
+            "how many of them",
         ),
         choice(
             "calibration.push",
             number(calibration.push),
-            "strength of the one-step push screen, in budgets",
+            "strength of the one-step push behind the screen and the survival of writes, in budgets",
         ),
     ]
 }
@@ -187,6 +197,11 @@ fn ceiling(input: &Input) -> Vec<Choice> {
             "trigger.headline",
             keyword(input.study.trigger.headline),
             "the trigger predictor behind the sealed forecast",
+        ),
+        choice(
+            "trigger.margin",
+            input.study.trigger.margin.map_or("fitted".into(), number),
+            "how far below the ceiling, in cosθ, the trigger must be predicted for an open forecast",
         ),
         choice(
             "ceiling.bulk",
@@ -299,6 +314,10 @@ pub fn rerun(input: &Input) -> Vec<Command> {
         command(
             format!("reachspec report runs/{name}"),
             "render this report from the record",
+        ),
+        command(
+            format!("reachspec verify runs/{name}"),
+            "recompute seal, hashes and every derived figure from the stored trials",
         ),
         command(
             format!("reachspec export runs/{name} --table trials --format csv"),

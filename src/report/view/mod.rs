@@ -5,13 +5,20 @@
 
 pub mod answer;
 pub mod asked;
+pub mod attribution;
+pub mod classes;
+pub mod controls;
 pub mod detectors;
+pub mod forecasts;
+pub mod layers;
 pub mod left_out;
 pub mod methods;
+pub mod paper;
 pub mod plots;
 pub mod samples;
 pub mod scoreboard;
 pub mod screens;
+pub mod triggers;
 pub mod windows;
 
 use std::collections::BTreeMap;
@@ -35,6 +42,8 @@ pub struct ReportView {
     pub redacted: bool,
     /// The horizon of the verdicts, in tokens.
     pub horizon: String,
+    /// Level of the confidence intervals, such as `95%`.
+    pub confidence: String,
     /// The answer, in sentences.
     pub answer: answer::Answer,
     /// What was asked.
@@ -43,15 +52,25 @@ pub struct ReportView {
     pub provenance: asked::Provenance,
     /// The window chart and the verdicts, per behaviour.
     pub windows: Vec<windows::BehaviorWindows>,
+    /// Windows by layer, and why the closed ones are closed; one per behaviour with held-out neurons.
+    pub closed: Vec<layers::BehaviorLayers>,
     /// How the sealed predictions fared.
     pub scoreboard: scoreboard::Scoreboard,
+    /// Scores against measured control, per behaviour; empty when nothing was scored.
+    pub attribution: Vec<attribution::AttributionView>,
+    /// Groups of neurons beside each other, per behaviour.
+    pub controls: Vec<controls::BehaviorControls>,
+    /// The paper's claims beside what was found, in sentences.
+    pub paper: Vec<String>,
     /// Predicted against measured ceilings; absent when hidden or without held-out predictions.
     pub ceilings: Option<Vec<String>>,
     /// Dose–response curves, per behaviour; absent when hidden or empty.
     pub dose_response: Option<Vec<plots::Plots>>,
     /// Measured cosθ against the law; absent when hidden or empty.
     pub saturation: Option<plots::Saturation>,
-    /// Outcome classes over horizons of typed behaviours; absent when hidden or empty.
+    /// Outcome classes of typed behaviours over all branches; absent when hidden or empty.
+    pub classes: Option<classes::Classes>,
+    /// Outcome classes over horizons of the most telling neurons; absent when hidden or empty.
     pub outcomes: Option<Vec<plots::Plots>>,
     /// What the unsteered model does, per behaviour.
     pub baselines: Vec<detectors::Baseline>,
@@ -124,11 +143,16 @@ pub fn build(input: &Input) -> (ReportView, Figures) {
         description: study.description.clone(),
         redacted: study.report.redact,
         horizon: input.verdict_horizon().to_string(),
+        confidence: input.confidence(),
         answer: answer::build(input),
         asked: asked::asked(input),
         provenance: asked::provenance(input),
         windows: windows::build(input, &mut figures),
+        closed: layers::build(input, &mut figures),
         scoreboard: scoreboard::build(input),
+        attribution: attribution::build(input, &mut figures),
+        controls: controls::build(input, &mut figures),
+        paper: paper::build(input),
         ceilings: shown(Section::Ceilings)
             .then(|| plots::ceilings(input, &mut figures))
             .flatten(),
@@ -137,6 +161,9 @@ pub fn build(input: &Input) -> (ReportView, Figures) {
             .flatten(),
         saturation: (shown(Section::Saturation))
             .then(|| plots::saturation(input, &mut figures))
+            .flatten(),
+        classes: shown(Section::Outcomes)
+            .then(|| classes::build(input))
             .flatten(),
         outcomes: shown(Section::Outcomes)
             .then(|| plots::outcomes(input, &mut figures))

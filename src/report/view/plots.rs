@@ -30,6 +30,8 @@ pub struct Saturation {
     pub figure: String,
     /// Mean absolute difference between measured and law, in cosθ.
     pub difference: String,
+    /// Whether a norm after the feed-forward caps the coordinate.
+    pub capped: bool,
 }
 
 /// Predicted against measured ceilings: one figure per fitted predictor.
@@ -89,6 +91,7 @@ pub fn saturation(input: &Input, figures: &mut Figures) -> Option<Saturation> {
     Some(Saturation {
         figure: figures.add(figures::saturation::draw(input)?),
         difference: coordinate(difference),
+        capped: figures::saturation::is_capped(input),
     })
 }
 

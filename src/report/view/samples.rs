@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::report::format::budgets;
 use crate::report::input::{Input, Sample, SampleKind};
 use crate::report::text::clip;
+use crate::report::wording::neuron_label;
 use crate::units::Sign;
 
 /// Longest text shown, in characters; the record keeps all of it.
@@ -104,29 +105,20 @@ fn add(input: &Input, neurons: &mut Vec<NeuronSamples>, sample: &Sample) {
 }
 
 fn verdict(input: &Input, sample: &Sample) -> &'static str {
-    let found = input
-        .verdicts_of(&sample.behavior)
-        .find(|v| v.neuron == sample.neuron);
-    match found.and_then(|v| v.open) {
-        Some(true) => "open",
-        Some(false) => "closed",
-        None => "undecided",
-    }
+    (input.index.verdict(&sample.behavior, sample.neuron)).map_or("undecided", neuron_label)
 }
 
 fn rollout(input: &Input, sample: &Sample) -> RolloutView {
-    let verdict = input
-        .verdicts_of(&sample.behavior)
-        .find(|v| v.neuron == sample.neuron);
+    let verdict = input.index.verdict(&sample.behavior, sample.neuron);
     let branch = verdict.and_then(|v| v.branches.iter().find(|b| b.sign == sample.sign));
     let reached_trigger =
         (branch.and_then(|b| b.trigger(input.verdict_horizon()))).is_some_and(|t| t.reached());
     let reached_ceiling = branch.is_some_and(|b| b.ceiling.reached());
     let (kind, place) = match sample.kind {
         SampleKind::DoseZero => ("unsteered", "dose 0"),
-        SampleKind::AtTrigger if reached_trigger => ("trigger", "at the trigger"),
+        SampleKind::AtTrigger if reached_trigger => ("trigger", "at or just past the trigger"),
         SampleKind::AtTrigger => ("trigger", "below the ceiling"),
-        SampleKind::BeyondCeiling if reached_ceiling => ("ceiling", "at the collapse ceiling"),
+        SampleKind::BeyondCeiling if reached_ceiling => ("ceiling", "at or just past the ceiling"),
         SampleKind::BeyondCeiling => ("ceiling", "largest dose; ceiling not reached"),
     };
     let minus = match (sample.kind, sample.sign) {

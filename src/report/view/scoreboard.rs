@@ -1,27 +1,31 @@
-//! How the sealed predictions fared: ceilings by predictor, open/closed forecasts by behaviour, and what may be concluded.
+//! How the sealed predictions fared on held-out neurons; here the ceilings, by predictor.
 
 use serde::Serialize;
 
 use super::answer::error_phrase;
+use super::forecasts::{self, ForecastRow};
+use super::triggers::{self, TriggerRow};
 use crate::report::format::{
-    NOTHING, coordinate, counted, fixed, interval, keyword, percent, percent_interval, share,
+    NOTHING, coordinate, counted, fixed, interval, keyword, level, percent_interval, share,
 };
 use crate::report::input::Input;
+use crate::spec::ceiling::Predictor;
 use crate::stages::predict::FittedPredictor;
-use crate::stages::scoreboard::{CeilingScore, ErrorEstimate, ForecastScore};
-
-/// Fewer scored neurons than this are called few.
-const FEW: usize = 20;
+use crate::stages::scoreboard::{CeilingScore, Coverage, ErrorEstimate};
 
 /// Scores of the predictors and of the forecast.
 #[derive(Clone, Debug, Serialize)]
 pub struct Scoreboard {
-    /// One per predictor, in the order of the study.
+    /// One per ceiling predictor, in the order of the study.
     pub ceilings: Vec<CeilingRow>,
+    /// One per trigger predictor, then one per shorter horizon.
+    pub triggers: Vec<TriggerRow>,
     /// One per behaviour, then all together.
     pub forecasts: Vec<ForecastRow>,
-    /// Level of the intervals, such as `95%`.
+    /// Level of the confidence intervals, such as `95%`.
     pub confidence: String,
+    /// Level that the prediction intervals state, such as `90%`.
+    pub level: String,
 }
 
 /// One predictor.
@@ -31,6 +35,8 @@ pub struct CeilingRow {
     pub predictor: String,
     /// Whether the sealed forecast rests on it.
     pub headline: bool,
+    /// Whether none is off by less.
+    pub best: bool,
     /// What was fitted, such as `m* = 1.46`.
     pub parameter: String,
     /// Where it comes from.
@@ -39,6 +45,12 @@ pub struct CeilingRow {
     pub overall: ErrorCell,
     /// The same in bulk layers.
     pub bulk: ErrorCell,
+    /// Measured ceilings inside the prediction intervals.
+    pub coverage: String,
+    /// Wilson interval of that share.
+    pub coverage_interval: String,
+    /// Mean width of the prediction intervals in cosθ.
+    pub width: String,
     /// Branches left out because the grid ended before the ceiling.
     pub censored: usize,
 }
@@ -54,37 +66,26 @@ pub struct ErrorCell {
     pub n: String,
 }
 
-/// The forecast for one behaviour.
-#[derive(Clone, Debug, Serialize)]
-pub struct ForecastRow {
-    /// Name of the behaviour, or `all`.
-    pub behavior: String,
-    /// Right of scored.
-    pub right: String,
-    /// Wilson interval of that share.
-    pub interval: String,
-    /// What always giving the commoner answer would have got right.
-    pub baseline: String,
-    /// Neurons found open.
-    pub open: usize,
-    /// Neurons that could not be scored.
-    pub undecided: usize,
-    /// What may be concluded.
-    pub conclusion: String,
-}
-
 /// Builds the scoreboard.
 pub fn build(input: &Input) -> Scoreboard {
     let board = &input.verdicts.scoreboard;
     Scoreboard {
-        ceilings: board
-            .ceilings
-            .iter()
+        ceilings: (board.ceilings.iter())
             .map(|score| ceiling_row(input, score))
             .collect(),
-        forecasts: board.forecasts.iter().map(forecast_row).collect(),
-        confidence: format!("{}%", fixed(100.0 * input.study.thresholds.confidence, 0)),
+        triggers: board.triggers.iter().map(|s| triggers::row(input, s)).collect(),
+        forecasts: board.forecasts.iter().map(forecasts::row).collect(),
+        confidence: input.confidence(),
+        level: level(input.study.ceiling.interval),
     }
+}
+
+/// The predictor that is off by least on held-out branches.
+pub fn best(scores: &[CeilingScore]) -> Option<&CeilingScore> {
+    (scores.iter())
+        .filter_map(|score| Some((score.overall?.mean_absolute_error, score)))
+        .min_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, score)| score)
 }
 
 fn ceiling_row(input: &Input, score: &CeilingScore) -> CeilingRow {
@@ -92,16 +93,21 @@ fn ceiling_row(input: &Input, score: &CeilingScore) -> CeilingRow {
     CeilingRow {
         predictor: keyword(score.predictor),
         headline: score.predictor == input.study.ceiling.headline,
+        best: input.verdicts.scoreboard.ceilings.len() > 1
+            && best(&input.verdicts.scoreboard.ceilings).is_some_and(|best| best.predictor == score.predictor),
         parameter: fitted.map_or(NOTHING.into(), parameter),
         source: fitted.map_or(String::new(), |p| p.source.clone()),
         overall: error_cell(score.overall.as_ref()),
         bulk: error_cell(score.bulk.as_ref()),
+        coverage: (score.coverage).map_or(NOTHING.into(), |c| share(c.inside, c.branches)),
+        coverage_interval: (score.coverage.and_then(|c| c.interval))
+            .map_or(String::new(), percent_interval),
+        width: (score.coverage).map_or(NOTHING.into(), |c| coordinate(c.width)),
         censored: score.censored,
     }
 }
 
 fn parameter(fitted: &FittedPredictor) -> String {
-    use crate::spec::ceiling::Predictor;
     let symbol = match fitted.predictor {
         Predictor::ParticipationRatio => "κ",
         Predictor::Constant | Predictor::Calibrated => "m*",
@@ -111,11 +117,13 @@ fn parameter(fitted: &FittedPredictor) -> String {
         (Some(value), _) => format!("{symbol} = {}", fixed(value, 3)),
         (None, Some(fit)) => counted(fit.weights.len(), "weight"),
         (None, None) if fitted.is_fitted() => "no fit needed".into(),
+        (None, None) if fitted.is_fitted() => "no fit needed".into(),
         (None, None) => "not fitted".into(),
     }
 }
 
-fn error_cell(estimate: Option<&ErrorEstimate>) -> ErrorCell {
+/// An error as a cell of a table.
+pub fn error_cell(estimate: Option<&ErrorEstimate>) -> ErrorCell {
     match estimate {
         None => ErrorCell {
             error: NOTHING.into(),
@@ -134,44 +142,6 @@ fn error_cell(estimate: Option<&ErrorEstimate>) -> ErrorCell {
     }
 }
 
-fn forecast_row(score: &ForecastScore) -> ForecastRow {
-    ForecastRow {
-        behavior: score.behavior.clone(),
-        right: share(score.right, score.scored),
-        interval: score.interval.map_or(NOTHING.into(), percent_interval),
-        baseline: share(score.majority, score.scored),
-        open: score.open,
-        undecided: score.undecided,
-        conclusion: conclusion(score),
-    }
-}
-
-/// What the forecast's interval says against the baseline, in words.
-fn conclusion(score: &ForecastScore) -> String {
-    let Some(interval) = score.interval.filter(|_| score.scored > 0) else {
-        return "nothing could be scored".into();
-    };
-    let baseline = score.majority as f64 / score.scored as f64;
-    let verdict = if interval.low > baseline {
-        "better than the baseline"
-    } else if interval.high < baseline {
-        "worse than the baseline"
-    } else {
-        "the interval includes the baseline, so the forecast is not shown to be better"
-    };
-    match score.scored {
-        few if few < FEW => format!("{verdict}; few neurons ({few})"),
-        _ => verdict.into(),
-    }
-}
-
-fn capitalised(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or(String::new(), |first| {
-        first.to_uppercase().chain(chars).collect()
-    })
-}
-
 /// Why the headline predictor has no score.
 fn why_not_compared(input: &Input) -> String {
     let headline = input.study.ceiling.headline;
@@ -186,7 +156,7 @@ fn why_not_compared(input: &Input) -> String {
     "No predicted collapse ceiling could be compared: no held-out branch with a prediction reached its ceiling within the dose grid.".into()
 }
 
-/// How well the ceilings were predicted, in a sentence or two.
+/// How well the ceilings were predicted, in a sentence or more.
 pub fn prediction_sentence(input: &Input) -> String {
     let scores = &input.verdicts.scoreboard.ceilings;
     let headline = scores
@@ -204,16 +174,15 @@ pub fn prediction_sentence(input: &Input) -> String {
         counted(estimate.branches, "branch"),
         counted(estimate.neurons, "neuron"),
     );
-    let best = (scores
-        .iter()
-        .filter_map(|s| Some((s.overall?.mean_absolute_error, s.predictor))))
-    .min_by(|a, b| a.0.total_cmp(&b.0));
-    match best {
-        Some((error, best)) if best != headline.predictor => {
+    if let Some(coverage) = headline.coverage {
+        sentence += &coverage_phrase(input, coverage);
+    }
+    match best(scores) {
+        Some(best) if best.predictor != headline.predictor => {
             sentence += &format!(
                 " In hindsight the best predictor was {}, with {}.",
-                keyword(best),
-                coordinate(error)
+                keyword(best.predictor),
+                best.overall.map_or(NOTHING.into(), |e| coordinate(e.mean_absolute_error))
             );
         }
         _ if scores.len() > 1 => sentence += " No other predictor did better.",
@@ -222,34 +191,11 @@ pub fn prediction_sentence(input: &Input) -> String {
     sentence
 }
 
-/// How the sealed open/closed forecast fared, in a sentence.
-pub fn forecast_sentence(input: &Input) -> String {
-    let forecasts = &input.verdicts.scoreboard.forecasts;
-    let all = forecasts
-        .iter()
-        .rev()
-        .find(|f| f.behavior == "all")
-        .or(forecasts.last());
-    let Some(all) = all.filter(|f| f.scored > 0) else {
-        return "No sealed open/closed forecast could be scored.".into();
-    };
-    let pairs = if input.study.behaviors.len() > 1 {
-        "neuron and behaviour pair"
-    } else {
-        "held-out neuron"
-    };
+fn coverage_phrase(input: &Input, coverage: Coverage) -> String {
     format!(
-        "The sealed open/closed forecast was right for {} of {} ({}{}); always giving the commoner answer would have been right for {} ({}). {}.",
-        all.right,
-        counted(all.scored, pairs),
-        percent(all.right, all.scored),
-        all.interval.map_or(String::new(), |i| format!(
-            ", {}% interval {}",
-            fixed(100.0 * input.study.thresholds.confidence, 0),
-            percent_interval(i)
-        )),
-        all.majority,
-        percent(all.majority, all.scored),
-        capitalised(&conclusion(all)),
+        " Its {} prediction intervals, {} wide on average, hold {} measured ceilings.",
+        level(input.study.ceiling.interval),
+        coordinate(coverage.width),
+        share(coverage.inside, coverage.branches)
     )
 }

@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
-use crate::report::format::{fixed, keyword, thousands};
+use crate::report::format::{NOTHING, fixed, keyword, share, thousands};
 use crate::report::input::Input;
+use crate::report::wording::neuron_label;
 use crate::stages::screen::{Scored, ScreenResult};
 
 /// Neurons shown per screen; the rest is counted.
@@ -57,7 +58,7 @@ fn screen(input: &Input, screen: &ScreenResult) -> Screen {
         .iter()
         .map(|c| verdict(input, screen, c))
         .collect();
-    let measured = verdicts.iter().filter(|v| **v != "–").count();
+    let measured = verdicts.iter().filter(|v| **v != NOTHING).count();
     let open = verdicts.iter().filter(|v| **v == "open").count();
     let rows = screen.chosen.iter().zip(&verdicts).take(SHOWN).enumerate();
     Screen {
@@ -66,7 +67,7 @@ fn screen(input: &Input, screen: &ScreenResult) -> Screen {
         score: keyword(screen.score),
         scored: thousands(screen.scored),
         chosen: screen.chosen.len(),
-        open: (measured > 0).then(|| crate::report::format::share(open, measured)),
+        open: (measured > 0).then(|| share(open, measured)),
         rows: rows
             .map(|(i, (scored, verdict))| ScreenRow {
                 rank: i + 1,
@@ -81,15 +82,5 @@ fn screen(input: &Input, screen: &ScreenResult) -> Screen {
 }
 
 fn verdict(input: &Input, screen: &ScreenResult, scored: &Scored) -> &'static str {
-    match input
-        .verdicts_of(&screen.behavior)
-        .find(|v| v.neuron == scored.neuron)
-    {
-        None => "–",
-        Some(found) => match found.open {
-            Some(true) => "open",
-            Some(false) => "closed",
-            None => "undecided",
-        },
-    }
+    (input.index.verdict(&screen.behavior, scored.neuron)).map_or(NOTHING, neuron_label)
 }

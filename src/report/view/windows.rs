@@ -4,16 +4,19 @@ use serde::Serialize;
 
 use super::Figures;
 use crate::report::figures::windows as chart;
-use crate::report::format::{NOTHING, budgets, coordinate};
+use crate::report::format::{NOTHING, budgets, coordinate, interval, threshold_interval};
 use crate::report::input::Input;
 use crate::report::interest::most_telling;
-use crate::report::wording::{role, window_label};
+use crate::report::wording::{neuron_label, role, window_kind, window_label};
 use crate::stages::predict::CeilingEstimate;
-use crate::stages::verdict::{BranchVerdict, NeuronVerdict, Threshold, Window};
+use crate::stages::verdict::{
+    BranchVerdict, NeuronVerdict, Threshold, ThresholdInterval, Window,
+};
 
-/// Rows of a chart, and neurons of a table: more are counted, and stand in `verdicts.json`.
-const CHART_ROWS: usize = 40;
-const TABLE_NEURONS: usize = 60;
+/// As many neurons are shown one by one.
+const ALL: usize = 24;
+/// Of more, these, the most telling; the others are counted, and stand in `verdicts.json`.
+const TELLING: usize = 12;
 
 /// One behaviour.
 #[derive(Clone, Debug, Serialize)]
@@ -22,14 +25,12 @@ pub struct BehaviorWindows {
     pub behavior: String,
     /// Name of the chart among the figures; absent without any neuron.
     pub chart: Option<String>,
-    /// Neurons that the chart leaves out.
-    pub chart_left_out: usize,
     /// The horizons of the trigger columns.
     pub horizons: Vec<String>,
     /// Verdicts by neuron: all, or the most telling.
     pub neurons: Vec<NeuronRow>,
-    /// Neurons that the table leaves out.
-    pub table_left_out: usize,
+    /// Neurons that chart and table leave out.
+    pub left_out: usize,
 }
 
 /// One neuron.
@@ -39,7 +40,7 @@ pub struct NeuronRow {
     pub neuron: String,
     /// Its role, in words.
     pub role: &'static str,
-    /// `open`, `closed` or `undecided`.
+    /// `open`, `undecided`, `closed` or `censored`.
     pub verdict: &'static str,
     /// One per measured branch.
     pub branches: Vec<BranchRow>,
@@ -56,7 +57,7 @@ pub struct BranchRow {
     pub ceiling: Place,
     /// The headline predictor's ceiling.
     pub predicted: Place,
-    /// `open`, `closed` or `censored`.
+    /// `open`, `undecided`, `closed` or `censored`.
     pub kind: &'static str,
     /// The verdict in a word or two.
     pub label: &'static str,
@@ -71,7 +72,9 @@ pub struct BranchRow {
 pub struct Place {
     /// As cosθ: `0.512`, or `> 0.905` where the grid ended first.
     pub coordinate: String,
-    /// In budgets, likewise.
+    /// Its interval as cosθ, `0.480–0.561`; empty where there is none.
+    pub interval: String,
+    /// In budgets, as the coordinate.
     pub budgets: String,
     /// Whether it was reached, rather than bounded or absent.
     pub reached: bool,
@@ -83,9 +86,9 @@ pub fn build(input: &Input, figures: &mut Figures) -> Vec<BehaviorWindows> {
     behaviors
         .map(|(place, behavior)| {
             let name = &behavior.name;
-            let total = input.verdicts_of(name).count();
-            let charted = most_telling(input, name, CHART_ROWS);
-            let mut listed = most_telling(input, name, TABLE_NEURONS);
+            let total = input.verdicts_of(name).len();
+            let charted = most_telling(input, name, if total <= ALL { ALL } else { TELLING });
+            let mut listed = charted.clone();
             listed.sort_by_key(|v| v.neuron);
             BehaviorWindows {
                 behavior: name.clone(),
@@ -97,7 +100,6 @@ pub fn build(input: &Input, figures: &mut Figures) -> Vec<BehaviorWindows> {
                         &charted,
                     ))
                 }),
-                chart_left_out: total - charted.len(),
                 horizons: input
                     .study
                     .rollout
@@ -105,7 +107,7 @@ pub fn build(input: &Input, figures: &mut Figures) -> Vec<BehaviorWindows> {
                     .iter()
                     .map(ToString::to_string)
                     .collect(),
-                table_left_out: total - listed.len(),
+                left_out: total - listed.len(),
                 neurons: listed.into_iter().map(|v| neuron_row(input, v)).collect(),
             }
         })
@@ -116,11 +118,7 @@ fn neuron_row(input: &Input, verdict: &NeuronVerdict) -> NeuronRow {
     NeuronRow {
         neuron: verdict.neuron.to_string(),
         role: role(verdict.role),
-        verdict: match verdict.open {
-            Some(true) => "open",
-            Some(false) => "closed",
-            None => "undecided",
-        },
+        verdict: neuron_label(verdict),
         branches: verdict
             .branches
             .iter()
@@ -130,22 +128,22 @@ fn neuron_row(input: &Input, verdict: &NeuronVerdict) -> NeuronRow {
 }
 
 fn branch_row(input: &Input, verdict: &NeuronVerdict, branch: &BranchVerdict) -> BranchRow {
-    let (kind, evidence) = match &branch.window {
-        Window::Open => ("open", String::new()),
-        Window::Undecided { evidence } => ("undecided", evidence.clone()),
-        Window::Closed { evidence, .. } => ("closed", evidence.clone()),
-        Window::Censored { evidence } => ("censored", evidence.clone()),
+    let evidence = match &branch.window {
+        Window::Open => String::new(),
+        Window::Undecided { evidence }
+        | Window::Closed { evidence, .. }
+        | Window::Censored { evidence } => evidence.clone(),
     };
     let horizons = &input.study.rollout.horizons;
     BranchRow {
         sign: branch.sign.to_string(),
         triggers: horizons
             .iter()
-            .map(|h| branch.trigger(*h).map_or_else(absent, threshold))
+            .map(|h| branch.at(*h).map_or_else(absent, |t| threshold(t.trigger, t.interval)))
             .collect(),
-        ceiling: threshold(branch.ceiling),
+        ceiling: threshold(branch.ceiling, branch.ceiling_interval),
         predicted: (input.headline(verdict.neuron, branch.sign)).map_or_else(absent, estimate),
-        kind,
+        kind: window_kind(&branch.window),
         label: window_label(&branch.window),
         width: (branch.window == Window::Open)
             .then(|| width(input, branch))
@@ -162,11 +160,12 @@ fn width(input: &Input, branch: &BranchVerdict) -> Option<String> {
     ))
 }
 
-/// A threshold in both units.
-pub fn threshold(threshold: Threshold) -> Place {
+fn threshold(threshold: Threshold, interval: Option<ThresholdInterval>) -> Place {
     let bound = if threshold.reached() { "" } else { "> " };
     Place {
         coordinate: format!("{bound}{}", coordinate(threshold.coordinate())),
+        // An interval that lies beyond the doses altogether says no more than the bound.
+        interval: (interval.filter(|i| i.low.reached())).map_or(String::new(), threshold_interval),
         budgets: format!("{bound}{}", budgets(threshold.budgets())),
         reached: threshold.reached(),
     }
@@ -175,6 +174,7 @@ pub fn threshold(threshold: Threshold) -> Place {
 fn estimate(estimate: CeilingEstimate) -> Place {
     Place {
         coordinate: coordinate(estimate.coordinate),
+        interval: estimate.interval.map_or(String::new(), interval),
         budgets: estimate.multiple.map_or(NOTHING.into(), budgets),
         reached: true,
     }
@@ -183,6 +183,7 @@ fn estimate(estimate: CeilingEstimate) -> Place {
 fn absent() -> Place {
     Place {
         coordinate: NOTHING.into(),
+        interval: String::new(),
         budgets: NOTHING.into(),
         reached: false,
     }
