@@ -1,5 +1,6 @@
 //! The one integration-test binary: a module per topic.
 
+mod adaptive;
 mod attribution;
 mod candle_parity;
 mod codec;
