@@ -562,11 +562,15 @@ fn attribution_is_stated_plainly_whichever_way_it_goes() {
 #[test]
 fn controls_that_do_as_well_are_not_hidden() {
     let mut fixture = Fixture::new();
-    assert!(rendered(&fixture).markdown.contains("in noise (0–66%)"));
-    for verdict in &mut fixture.verdicts.neurons {
-        verdict.open = Some(true);
+    let differ = "noise: a push of this size alone does not do it";
+    assert!(rendered(&fixture).markdown.contains(differ));
+    for curve in &mut fixture.judgements.curves {
+        for shares in curve.points.iter_mut().flat_map(|p| &mut p.horizons) {
+            shares.flipped = curve.prompts / 2;
+        }
     }
     let markdown = rendered(&fixture).markdown;
+    assert!(!markdown.contains(differ));
     assert!(markdown.contains("cannot rule out that any push of this size does it"));
 }
 

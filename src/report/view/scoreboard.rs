@@ -69,6 +69,12 @@ pub struct ErrorCell {
 /// Builds the scoreboard.
 pub fn build(input: &Input) -> Scoreboard {
     let board = &input.verdicts.scoreboard;
+    // With one behaviour, all together say the same once more.
+    let forecasts = if input.study.behaviors.len() == 1 {
+        1
+    } else {
+        usize::MAX
+    };
     Scoreboard {
         ceilings: (board.ceilings.iter())
             .map(|score| ceiling_row(input, score))
@@ -78,7 +84,9 @@ pub fn build(input: &Input) -> Scoreboard {
             .iter()
             .map(|s| triggers::row(input, s))
             .collect(),
-        forecasts: board.forecasts.iter().map(forecasts::row).collect(),
+        forecasts: (board.forecasts.iter().take(forecasts))
+            .map(forecasts::row)
+            .collect(),
         confidence: input.confidence(),
         level: level(input.study.ceiling.interval),
     }

@@ -12,7 +12,7 @@ use crate::stages::predict::CeilingEstimate;
 use crate::stages::verdict::{BranchVerdict, NeuronVerdict, Threshold, ThresholdInterval, Window};
 
 /// As many neurons are shown one by one.
-const ALL: usize = 24;
+const ALL: usize = 36;
 /// Of more, these, the most telling; the others are counted, and stand in `verdicts.json`.
 const TELLING: usize = 12;
 
