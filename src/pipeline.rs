@@ -250,10 +250,16 @@ fn windows(behavior: &str, verdicts: &Verdicts) -> String {
 fn ceilings(verdicts: &Verdicts) -> Vec<String> {
     let scores = &verdicts.scoreboard.ceilings;
     let best = scoreboard::best(scores).map(|score| score.predictor);
-    let compared = scores.iter().filter_map(|score| Some((score.predictor, score.overall?)));
+    let compared = scores
+        .iter()
+        .filter_map(|score| Some((score.predictor, score.overall?)));
     compared
         .map(|(predictor, overall)| {
-            let flag = if scores.len() > 1 && best == Some(predictor) { " (best)" } else { "" };
+            let flag = if scores.len() > 1 && best == Some(predictor) {
+                " (best)"
+            } else {
+                ""
+            };
             format!(
                 "ceiling by {}{flag}: mean absolute error {:.3} in cosθ over {} branches",
                 predictor.name(),

@@ -5,9 +5,7 @@ use crate::stages::calibrate::NeuronCalibration;
 use crate::stages::judge::{Curve, DosePoint, HorizonShares, Judgements};
 use crate::stages::predict::{CeilingEstimate, Predictions, Seal};
 use crate::stages::search::DoseReason;
-use crate::stages::verdict::{
-    BranchVerdict, HorizonThreshold, NeuronVerdict, Threshold, Verdicts,
-};
+use crate::stages::verdict::{BranchVerdict, HorizonThreshold, NeuronVerdict, Threshold, Verdicts};
 use crate::study::Study;
 use crate::units::{Dose, Horizon, NeuronId, Sign};
 
@@ -131,7 +129,8 @@ impl<'a> Input<'a> {
     /// The largest share of prompts that flipped without collapse at any dose of a branch, at the verdict horizon.
     pub(super) fn best_flip(&self, behavior: &str, neuron: NeuronId, sign: Sign) -> Option<f64> {
         let curve = self.curve(behavior, neuron, sign)?;
-        let flips = (curve.points.iter()).filter_map(|p| Some(p.at(self.verdict_horizon())?.flipped));
+        let flips =
+            (curve.points.iter()).filter_map(|p| Some(p.at(self.verdict_horizon())?.flipped));
         (curve.prompts > 0).then(|| flips.max().unwrap_or(0) as f64 / curve.prompts as f64)
     }
 

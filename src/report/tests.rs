@@ -182,7 +182,10 @@ fn hostile_fixture(hostile: &str) -> Fixture {
         .iter_mut()
         .for_each(|f| name(&mut f.behavior));
     let board = &mut fixture.verdicts;
-    board.attribution.iter_mut().for_each(|a| name(&mut a.behavior));
+    board
+        .attribution
+        .iter_mut()
+        .for_each(|a| name(&mut a.behavior));
     let predictions = &mut fixture.predictions;
     for of_behavior in &mut predictions.screening.scores {
         name(&mut of_behavior.behavior);
@@ -197,7 +200,10 @@ fn hostile_fixture(hostile: &str) -> Fixture {
     for fitted in &mut predictions.predictors {
         fitted.source = hostile.into();
     }
-    predictions.ratios.iter_mut().for_each(|r| name(&mut r.behavior));
+    predictions
+        .ratios
+        .iter_mut()
+        .for_each(|r| name(&mut r.behavior));
     for group in &mut predictions.screening.groups {
         group.behaviors.iter_mut().for_each(&name);
         group.name = hostile.into();
@@ -212,8 +218,7 @@ fn hostile_fixture(hostile: &str) -> Fixture {
         .iter_mut()
         .flat_map(|v| &mut v.branches)
     {
-        if let Window::Closed { evidence, .. } | Window::Undecided { evidence } =
-            &mut branch.window
+        if let Window::Closed { evidence, .. } | Window::Undecided { evidence } = &mut branch.window
         {
             *evidence = hostile.into();
         }
@@ -498,12 +503,20 @@ fn a_missing_folder_is_said() {
 fn labels(fixture: &Fixture) -> BTreeSet<&'static str> {
     let neurons = fixture.verdicts.neurons.iter();
     let branches = neurons.flat_map(|verdict| &verdict.branches);
-    branches.map(|branch| window_label(&branch.window)).collect()
+    branches
+        .map(|branch| window_label(&branch.window))
+        .collect()
 }
 
 #[test]
 fn the_made_up_record_holds_every_kind_of_window() {
-    let all = ["censored", "collapses first", "open", "too late", "undecided"];
+    let all = [
+        "censored",
+        "collapses first",
+        "open",
+        "too late",
+        "undecided",
+    ];
     assert!(labels(&Fixture::new()).iter().eq(&all));
     assert!(labels(&Fixture::post_norm()).contains("capped by norm"));
 }
@@ -512,9 +525,17 @@ fn the_made_up_record_holds_every_kind_of_window() {
 fn undecided_windows_are_counted_apart() {
     let fixture = Fixture::new();
     let report = rendered(&fixture);
-    assert!(report.markdown.contains("undecided because the intervals of trigger and ceiling overlap"));
+    assert!(
+        report
+            .markdown
+            .contains("undecided because the intervals of trigger and ceiling overlap")
+    );
     assert!(report.html.contains("badge undecided") && report.html.contains("swatch undecided"));
-    assert!(report.markdown.contains("undecided: the trigger lies below the ceiling"));
+    assert!(
+        report
+            .markdown
+            .contains("undecided: the trigger lies below the ceiling")
+    );
 }
 
 #[test]
@@ -523,7 +544,12 @@ fn attribution_is_stated_plainly_whichever_way_it_goes() {
     let says = |fixture: &Fixture| rendered(fixture).markdown;
     assert!(says(&fixture).contains("anti-predicts control of language-routing here"));
     let mut set = |low: f64, high: f64| {
-        for score in fixture.verdicts.attribution.iter_mut().flat_map(|a| &mut a.scores) {
+        for score in fixture
+            .verdicts
+            .attribution
+            .iter_mut()
+            .flat_map(|a| &mut a.scores)
+        {
             score.correlation = Some((low + high) / 2.0);
             score.correlation_interval = Some(Interval { low, high });
         }
@@ -536,11 +562,15 @@ fn attribution_is_stated_plainly_whichever_way_it_goes() {
 #[test]
 fn controls_that_do_as_well_are_not_hidden() {
     let mut fixture = Fixture::new();
-    assert!(rendered(&fixture).markdown.contains("in noise (0–66%)"));
-    for verdict in &mut fixture.verdicts.neurons {
-        verdict.open = Some(true);
+    let differ = "noise: a push of this size alone does not do it";
+    assert!(rendered(&fixture).markdown.contains(differ));
+    for curve in &mut fixture.judgements.curves {
+        for shares in curve.points.iter_mut().flat_map(|p| &mut p.horizons) {
+            shares.flipped = curve.prompts / 2;
+        }
     }
     let markdown = rendered(&fixture).markdown;
+    assert!(!markdown.contains(differ));
     assert!(markdown.contains("cannot rule out that any push of this size does it"));
 }
 
@@ -551,7 +581,11 @@ fn behind_a_norm_the_law_is_the_neurons_own() {
     let saturation = &report.figures["saturation.svg"];
     assert!(saturation.contains("law behind the norm"));
     assert!(report.markdown.contains("levels off at a cap below 1"));
-    assert!(report.markdown.contains("the norm after the feed-forward caps cosθ at"));
+    assert!(
+        report
+            .markdown
+            .contains("the norm after the feed-forward caps cosθ at")
+    );
     let plain = &rendered(&Fixture::new()).figures["saturation.svg"];
     assert!(!plain.contains("law behind the norm"));
 }

@@ -61,7 +61,11 @@ fn describe(defined: &[(&ScoreControl, f64)]) -> String {
             let interval = score
                 .correlation_interval
                 .map_or(String::new(), |i| format!(" ({})", signed_interval(i)));
-            format!("{}: {}{interval}.", keyword(score.score), fixed(*correlation, 2))
+            format!(
+                "{}: {}{interval}.",
+                keyword(score.score),
+                fixed(*correlation, 2)
+            )
         })
         .collect();
     format!(

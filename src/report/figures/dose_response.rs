@@ -60,7 +60,11 @@ pub fn draw(input: &Input, place: usize, verdict: &NeuronVerdict) -> Figure {
         (Sample::Band, "open window", "open"),
         (Sample::Undecided, "undecided window", "undecided"),
     ] {
-        if verdict.branches.iter().any(|b| window_kind(&b.window) == kind) {
+        if verdict
+            .branches
+            .iter()
+            .any(|b| window_kind(&b.window) == kind)
+        {
             entries.push((sample, name.into()));
         }
     }
@@ -196,7 +200,8 @@ fn coordinate_ticks(
     let mut ticks = Vec::new();
     for curve in curves {
         let sign = curve.sign.factor();
-        let start = (input.calibration(verdict.neuron)).map_or(0.0, |n| n.coordinate(curve.sign, 0.0));
+        let start =
+            (input.calibration(verdict.neuron)).map_or(0.0, |n| n.coordinate(curve.sign, 0.0));
         let mut line = vec![(0.0, start)];
         line.extend(curve.points.iter().map(|p| (p.budgets, p.law_coordinate)));
         for wanted in [0.3, 0.5, 0.7, 0.8, 0.9] {

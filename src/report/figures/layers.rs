@@ -72,7 +72,9 @@ pub fn draw(place: usize, behavior: &str, bars: &[Bar]) -> Figure {
 fn entries(bars: &[Bar]) -> Vec<Entry> {
     (style::WINDOWS.iter().zip(NAMES).enumerate())
         .filter(|(kind, _)| bars.iter().any(|bar| bar.counts[*kind] > 0))
-        .map(|(_, (style, name)): (usize, (&SeriesStyle, &str))| (Sample::Series(*style), name.into()))
+        .map(|(_, (style, name)): (usize, (&SeriesStyle, &str))| {
+            (Sample::Series(*style), name.into())
+        })
         .collect()
 }
 

@@ -1,9 +1,9 @@
 //! Measured cosθ against dose, over the law's saturation curve.
 
+use super::Figure;
 use super::bins::{self, Kind};
 use super::scale::{Frame, Scale};
 use super::svg::{Marker, Point, Svg};
-use super::Figure;
 use crate::law::control_coordinate;
 use crate::report::format::{coordinate, counted};
 use crate::report::input::Input;
@@ -147,7 +147,11 @@ fn key(svg: &mut Svg, capped: bool) {
     if capped {
         let y = y + 18.0;
         svg.line("line d1 s-purple", (54.0, y - 4.0), (78.0, y - 4.0));
-        svg.text("small", (84.0, y), "law behind the norm: median over branches");
+        svg.text(
+            "small",
+            (84.0, y),
+            "law behind the norm: median over branches",
+        );
         svg.rect("zone", (330.0, y - 9.0), (24.0, 10.0));
         svg.text("small", (360.0, y), "nine tenths of them");
     }

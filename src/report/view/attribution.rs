@@ -4,9 +4,7 @@ use serde::Serialize;
 
 use super::Figures;
 use crate::report::figures::attribution as chart;
-use crate::report::format::{
-    NOTHING, counted, fixed, keyword, level, signed_interval, thousands,
-};
+use crate::report::format::{NOTHING, counted, fixed, keyword, level, signed_interval, thousands};
 use crate::report::input::Input;
 use crate::report::text::label;
 use crate::spec::neurons::ScreenScore;
@@ -111,7 +109,9 @@ fn gradient(input: &Input, found: &BehaviorAttribution) -> String {
     let name = label(&found.behavior, 60);
     let of_gradient = |score: &&ScoreControl| score.score == ScreenScore::GradientActivation;
     let Some(score) = found.scores.iter().find(of_gradient) else {
-        return format!("Without a readout axis for {name}, gradient attribution cannot be compared with control.");
+        return format!(
+            "Without a readout axis for {name}, gradient attribution cannot be compared with control."
+        );
     };
     let (Some(correlation), Some(interval)) = (score.correlation, score.correlation_interval)
     else {
@@ -121,7 +121,10 @@ fn gradient(input: &Input, found: &BehaviorAttribution) -> String {
         );
     };
     let (found, against) = match says(score) {
-        "predicts" => ("predicts", "The paper says that it anti-predicts: not so here."),
+        "predicts" => (
+            "predicts",
+            "The paper says that it anti-predicts: not so here.",
+        ),
         "anti-predicts" => ("anti-predicts", "So says the paper."),
         _ => (
             "says nothing about",
@@ -176,7 +179,11 @@ fn ratio(input: &Input, behavior: &str) -> Option<String> {
 
 /// What gradient attribution says of control, behaviour by behaviour.
 pub fn sentences(input: &Input) -> Vec<String> {
-    let measured = input.verdicts.attribution.iter().filter(|found| found.neurons > 0);
+    let measured = input
+        .verdicts
+        .attribution
+        .iter()
+        .filter(|found| found.neurons > 0);
     measured.map(|found| gradient(input, found)).collect()
 }
 

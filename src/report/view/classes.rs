@@ -59,7 +59,12 @@ pub struct ClassRow {
 pub fn build(input: &Input) -> Option<Classes> {
     let mut classes: Vec<ClassView> = Vec::new();
     let mut sentences = Vec::new();
-    for behavior in input.study.behaviors.iter().filter(|b| b.outcomes.len() > 1) {
+    for behavior in input
+        .study
+        .behaviors
+        .iter()
+        .filter(|b| b.outcomes.len() > 1)
+    {
         let branches = branches(input, &behavior.name);
         if branches.is_empty() {
             continue;
@@ -89,7 +94,12 @@ type Branch<'a> = (Role, &'a [ClassReach]);
 
 fn branches<'a>(input: &Input<'a>, behavior: &str) -> Vec<Branch<'a>> {
     (input.verdicts_of(behavior).iter())
-        .flat_map(|&verdict| verdict.branches.iter().map(|b| (verdict.role, &b.classes[..])))
+        .flat_map(|&verdict| {
+            verdict
+                .branches
+                .iter()
+                .map(|b| (verdict.role, &b.classes[..]))
+        })
         .filter(|(_, classes)| !classes.is_empty())
         .collect()
 }
@@ -102,12 +112,7 @@ fn of_class<'a>(branches: &[Branch<'a>], held_out: bool, class: &str) -> Vec<&'a
         .collect()
 }
 
-fn row(
-    input: &Input,
-    behavior: &str,
-    outcome: &Outcome,
-    branches: &[Branch],
-) -> ClassRow {
+fn row(input: &Input, behavior: &str, outcome: &Outcome, branches: &[Branch]) -> ClassRow {
     let held_out = of_class(branches, true, &outcome.name);
     let controls = of_class(branches, false, &outcome.name);
     let prompts = (input.judgements.baselines.iter())
@@ -144,7 +149,10 @@ fn horizons(of: &[FirstReach]) -> String {
 
 /// `0.40 (median 0.62)`.
 fn first_and_median(values: Vec<f64>, shown: impl Fn(f64) -> String) -> String {
-    match (values.iter().copied().reduce(f64::min), stats::median(&values)) {
+    match (
+        values.iter().copied().reduce(f64::min),
+        stats::median(&values),
+    ) {
         (Some(first), Some(median)) => format!("{} (median {})", shown(first), shown(median)),
         _ => NOTHING.into(),
     }

@@ -4,13 +4,16 @@ use serde::Serialize;
 
 use super::Figures;
 use crate::report::figures::controls::{self, Line, Share};
-use crate::report::format::{NOTHING, counted, fixed, level, percent_interval, share};
+use crate::report::format::{NOTHING, fixed, listed, share};
 use crate::report::input::Input;
 use crate::report::text::label;
 use crate::spec::neurons::Role;
 use crate::stages::judge::{Curve, HorizonShares};
 use crate::stages::screen::Group;
 use crate::stats::{self, Interval};
+
+/// Bootstrap resamples of the neurons.
+const RESAMPLES: usize = 1000;
 
 /// One behaviour.
 #[derive(Clone, Debug, Serialize)]
@@ -95,9 +98,8 @@ fn of_group(input: &Input, behavior: &str, group: &Group) -> Option<Found> {
     if measured.is_empty() || !group.behaviors.iter().any(|name| name == behavior) {
         return None;
     }
-    let count = |wanted: &dyn Fn(Option<bool>) -> bool| {
-        measured.iter().filter(|v| wanted(v.open)).count()
-    };
+    let count =
+        |wanted: &dyn Fn(Option<bool>) -> bool| measured.iter().filter(|v| wanted(v.open)).count();
     let curves: Vec<&Curve> = (measured.iter())
         .flat_map(|v| v.branches.iter().map(move |b| (v.neuron, b.sign)))
         .filter_map(|(neuron, sign)| input.curve(behavior, neuron, sign))
@@ -174,23 +176,9 @@ impl Found {
             points: points.clone(),
         }
     }
-
-    fn wilson(&self, confidence: f64) -> Option<Interval> {
-        stats::wilson(self.open, self.known, confidence)
-    }
-
-    fn noun(&self) -> &'static str {
-        match self.kind {
-            "random directions" => "random direction",
-            _ => "neuron",
-        }
-    }
 }
 
 fn row(found: &Found) -> GroupRow {
-    let percent = |share: Option<f64>| {
-        share.map_or(NOTHING.into(), |s| format!("{}%", fixed(100.0 * s, 0)))
-    };
     GroupRow {
         group: found.name.clone(),
         kind: found.kind,
@@ -202,45 +190,110 @@ fn row(found: &Found) -> GroupRow {
     }
 }
 
-/// Held-out groups together against each kind of control.
+/// Held-out groups together against each control.
 fn sentence(input: &Input, behavior: &str, groups: &[Found]) -> String {
     let behavior = label(behavior, 60);
-    let held_out = groups.iter().filter(|group| group.role == Role::HeldOut);
-    let (open, known) = held_out.fold((0, 0), |sum, g| (sum.0 + g.open, sum.1 + g.known));
-    let confidence = input.study.thresholds.confidence;
-    let Some(held_out) = stats::wilson(open, known, confidence) else {
-        return format!("No held-out neuron's window was decided on {behavior}: there is nothing to compare.");
+    let (held_out, controls): (Vec<&Found>, Vec<&Found>) =
+        groups.iter().partition(|group| group.role == Role::HeldOut);
+    let flips: Vec<f64> = held_out
+        .iter()
+        .flat_map(|g| g.flips.iter().copied())
+        .collect();
+    let Some(mean) = stats::mean(&flips) else {
+        return format!(
+            "No held-out neuron was measured on {behavior}: there is nothing to compare."
+        );
     };
-    let comparisons: Vec<String> = (groups.iter())
-        .filter(|g| g.role != Role::HeldOut)
-        .filter_map(|control| {
-            let interval = control.wilson(confidence)?;
-            let conclusion = if held_out.low > interval.high {
-                "fewer: a push of this size alone does not do it"
-            } else if held_out.high < interval.low {
-                "more: chosen neurons do worse than a push of this size anywhere"
-            } else {
-                "not shown to be fewer: these counts cannot rule out that any push of this size does it"
-            };
-            Some(format!(
-                "{} of {} in {} ({}), {conclusion}",
-                control.open,
-                counted(control.known, control.noun()),
+    let compared: Vec<(&Found, Interval)> = (controls.into_iter())
+        .filter_map(|control| Some((control, difference(input, &flips, control)?)))
+        .collect();
+    if compared.is_empty() {
+        return format!(
+            "No controls were measured on {behavior}: whether any push of this size does it, this study cannot say."
+        );
+    }
+    let against: Vec<String> = (compared.iter())
+        .map(|(control, difference)| {
+            format!(
+                "{} in {} (difference {} points)",
+                percent(stats::mean(&control.flips)),
                 label(&control.name, 40),
-                percent_interval(interval),
-            ))
+                points(*difference)
+            )
         })
         .collect();
-    if comparisons.is_empty() {
-        return format!("No control's window was decided on {behavior}: whether any push of this size does it, this study cannot say.");
-    }
     format!(
-        "{open} of {} ({}, {} Wilson interval) {} open on {behavior}; at the same budgets, {}.",
-        counted(known, "held-out neuron"),
-        percent_interval(held_out),
-        level(confidence),
-        if open == 1 { "is" } else { "are" },
-        comparisons.join("; ")
+        "At their best dose, held-out neurons flip {} of prompts of {behavior} coherently on average, against {}; {} intervals over neurons.{}",
+        percent(Some(mean)),
+        listed(&against),
+        input.confidence(),
+        conclusions(&compared)
+    )
+}
+
+/// Bootstrap interval, over neurons, of the mean largest flip share of held-out neurons less that of a control.
+fn difference(input: &Input, held_out: &[f64], control: &Found) -> Option<Interval> {
+    let items: Vec<(f64, bool)> = (held_out.iter().map(|share| (*share, true)))
+        .chain(control.flips.iter().map(|share| (*share, false)))
+        .collect();
+    let mean = |items: &[(f64, bool)], wanted: bool| {
+        let of: Vec<f64> = items
+            .iter()
+            .filter(|i| i.1 == wanted)
+            .map(|i| i.0)
+            .collect();
+        stats::mean(&of)
+    };
+    let difference = |items: &[(f64, bool)]| Some(mean(items, true)? - mean(items, false)?);
+    let (confidence, seed) = (input.study.thresholds.confidence, input.study.seed);
+    stats::bootstrap(&items, difference, RESAMPLES, confidence, seed)
+}
+
+/// What the differences say, for the controls of which they say the same together.
+fn conclusions(compared: &[(&Found, Interval)]) -> String {
+    let said = [
+        ("More than in", "a push of this size alone does not do it"),
+        (
+            "Not shown to be more than in",
+            "this study cannot rule out that any push of this size does it",
+        ),
+        (
+            "Less than in",
+            "these neurons do worse than a push of this size anywhere",
+        ),
+    ];
+    let place = |difference: &Interval| match (difference.low > 0.0, difference.high < 0.0) {
+        (true, _) => 0,
+        (false, false) => 1,
+        (false, true) => 2,
+    };
+    (said.iter().enumerate())
+        .map(|(wanted, (start, end))| {
+            let of = compared
+                .iter()
+                .filter(|(_, difference)| place(difference) == wanted);
+            (
+                of.map(|(control, _)| label(&control.name, 40))
+                    .collect::<Vec<_>>(),
+                start,
+                end,
+            )
+        })
+        .filter(|(names, ..)| !names.is_empty())
+        .map(|(names, start, end)| format!(" {start} {}: {end}.", listed(&names)))
+        .collect()
+}
+
+fn percent(share: Option<f64>) -> String {
+    share.map_or(NOTHING.into(), |s| format!("{}%", fixed(100.0 * s, 0)))
+}
+
+/// An interval of differences of shares, in percentage points.
+fn points(interval: Interval) -> String {
+    format!(
+        "{} to {}",
+        fixed(100.0 * interval.low, 0),
+        fixed(100.0 * interval.high, 0)
     )
 }
 

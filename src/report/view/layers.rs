@@ -93,7 +93,12 @@ fn of_behavior(
     let held_out = (input.verdicts_of(behavior).iter()).filter(|v| v.role == Role::HeldOut);
     for verdict in held_out {
         let of_layer = layers.entry(verdict.neuron.layer).or_default();
-        of_layer.extend(verdict.branches.iter().map(|branch| (verdict.neuron, branch)));
+        of_layer.extend(
+            verdict
+                .branches
+                .iter()
+                .map(|branch| (verdict.neuron, branch)),
+        );
     }
     let bars: Vec<Bar> = (layers.iter())
         .map(|(layer, branches)| Bar {
@@ -195,21 +200,46 @@ fn kinds(input: &Input, bars: &[Bar]) -> Vec<KindRow> {
     let reasons = input.study.reasons;
     let total: usize = bars.iter().flat_map(|bar| bar.counts).sum();
     let rows = [
-        ("open", "open", "the trigger lies below the ceiling, and so do their intervals".to_owned()),
-        ("undecided", "undecided", "the trigger lies below the ceiling, but their intervals overlap".into()),
-        ("closed", "collapses first", "the ceiling is reached and no trigger lies below it".into()),
-        ("closed", "too late", format!(
-            "as before, and less than {} × the median survival of the open branches (where none is open: of those in bulk layers) is left of the write off its own axis at the final norm (verdict.reasons.late_survival)",
-            reasons.late_survival
-        )),
-        ("closed", "capped by norm", format!(
-            "neither is reached, and the largest reachable cosθ{} lies below the median trigger or the predicted ceiling (verdict.reasons.cap_margin)",
-            match reasons.cap_margin {
-                0.0 => String::new(),
-                margin => format!(" plus {margin}"),
-            }
-        )),
-        ("censored", "censored", "neither is reached, and nothing says that it could not be: the doses ended first".into()),
+        (
+            "open",
+            "open",
+            "the trigger lies below the ceiling, and so do their intervals".to_owned(),
+        ),
+        (
+            "undecided",
+            "undecided",
+            "the trigger lies below the ceiling, but their intervals overlap".into(),
+        ),
+        (
+            "closed",
+            "collapses first",
+            "the ceiling is reached and no trigger lies below it".into(),
+        ),
+        (
+            "closed",
+            "too late",
+            format!(
+                "as before, and less than {} × the median survival of the open branches (where none is open: of those in bulk layers) is left of the write off its own axis at the final norm (verdict.reasons.late_survival)",
+                reasons.late_survival
+            ),
+        ),
+        (
+            "closed",
+            "capped by norm",
+            format!(
+                "neither is reached, and the largest reachable cosθ{} lies below the median trigger or the predicted ceiling (verdict.reasons.cap_margin)",
+                match reasons.cap_margin {
+                    0.0 => String::new(),
+                    margin => format!(" plus {margin}"),
+                }
+            ),
+        ),
+        (
+            "censored",
+            "censored",
+            "neither is reached, and nothing says that it could not be: the doses ended first"
+                .into(),
+        ),
     ];
     (rows.into_iter().enumerate())
         .map(|(kind, row)| (bars.iter().map(|bar| bar.counts[kind]).sum::<usize>(), row))

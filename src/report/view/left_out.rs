@@ -70,7 +70,10 @@ fn unfitted(input: &Input) -> Option<String> {
 fn calibration(input: &Input) -> Option<String> {
     let calibration = &input.predictions.calibration;
     let branches = calibration.ceilings().count();
-    let never = calibration.ceilings().filter(|branch| branch.ceiling.is_none()).count();
+    let never = calibration
+        .ceilings()
+        .filter(|branch| branch.ceiling.is_none())
+        .count();
     (never > 0).then(|| {
         format!(
             "{never} of {} of the calibration neurons did not collapse within the doses: medians count them above every number, the regression at their largest dose.",

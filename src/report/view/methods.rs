@@ -161,7 +161,9 @@ fn calibration(input: &Input) -> Vec<Choice> {
 fn ceiling(input: &Input) -> Vec<Choice> {
     let ceiling = &input.study.ceiling;
     let predictors: Vec<String> = ceiling.predictors.iter().map(keyword).collect();
-    let triggers: Vec<String> = (input.study.trigger.predictors.iter()).map(keyword).collect();
+    let triggers: Vec<String> = (input.study.trigger.predictors.iter())
+        .map(keyword)
+        .collect();
     vec![
         choice(
             "ceiling.predictors",

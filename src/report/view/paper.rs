@@ -1,7 +1,7 @@
 //! Against the paper: its claims that this study can speak to, and what was found here.
 
 use super::{attribution, layers, scoreboard};
-use crate::report::format::{NOTHING, coordinate, counted, fixed, level, interval, listed};
+use crate::report::format::{NOTHING, coordinate, counted, fixed, interval, level, listed};
 use crate::report::input::Input;
 use crate::report::text::label;
 use crate::spec::neurons::Role;
@@ -18,11 +18,18 @@ pub fn build(input: &Input) -> Vec<String> {
     let mut sentences = Vec::new();
     sentences.extend(gradients(input));
     let behaviors = &input.study.behaviors;
-    sentences.extend(behaviors.iter().filter_map(|b| without_control(input, &b.name)));
-    sentences.extend(behaviors.iter().filter_map(|b| layers::late_layers(input, &b.name)));
     sentences.extend(
-        (behaviors.iter()).filter_map(|b| trigger(input, &b.name, b.expected_trigger)),
+        behaviors
+            .iter()
+            .filter_map(|b| without_control(input, &b.name)),
     );
+    sentences.extend(
+        behaviors
+            .iter()
+            .filter_map(|b| layers::late_layers(input, &b.name)),
+    );
+    sentences
+        .extend((behaviors.iter()).filter_map(|b| trigger(input, &b.name, b.expected_trigger)));
     sentences.extend(multiple(input));
     sentences.extend(error(input));
     sentences

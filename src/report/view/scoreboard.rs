@@ -69,12 +69,24 @@ pub struct ErrorCell {
 /// Builds the scoreboard.
 pub fn build(input: &Input) -> Scoreboard {
     let board = &input.verdicts.scoreboard;
+    // With one behaviour, all together say the same once more.
+    let forecasts = if input.study.behaviors.len() == 1 {
+        1
+    } else {
+        usize::MAX
+    };
     Scoreboard {
         ceilings: (board.ceilings.iter())
             .map(|score| ceiling_row(input, score))
             .collect(),
-        triggers: board.triggers.iter().map(|s| triggers::row(input, s)).collect(),
-        forecasts: board.forecasts.iter().map(forecasts::row).collect(),
+        triggers: board
+            .triggers
+            .iter()
+            .map(|s| triggers::row(input, s))
+            .collect(),
+        forecasts: (board.forecasts.iter().take(forecasts))
+            .map(forecasts::row)
+            .collect(),
         confidence: input.confidence(),
         level: level(input.study.ceiling.interval),
     }
@@ -94,7 +106,8 @@ fn ceiling_row(input: &Input, score: &CeilingScore) -> CeilingRow {
         predictor: keyword(score.predictor),
         headline: score.predictor == input.study.ceiling.headline,
         best: input.verdicts.scoreboard.ceilings.len() > 1
-            && best(&input.verdicts.scoreboard.ceilings).is_some_and(|best| best.predictor == score.predictor),
+            && best(&input.verdicts.scoreboard.ceilings)
+                .is_some_and(|best| best.predictor == score.predictor),
         parameter: fitted.map_or(NOTHING.into(), parameter),
         source: fitted.map_or(String::new(), |p| p.source.clone()),
         overall: error_cell(score.overall.as_ref()),
@@ -145,8 +158,8 @@ pub fn error_cell(estimate: Option<&ErrorEstimate>) -> ErrorCell {
 /// Why the headline predictor has no score.
 fn why_not_compared(input: &Input) -> String {
     let headline = input.study.ceiling.headline;
-    let unfitted = (input.predictions.predictors.iter())
-        .any(|p| p.predictor == headline && !p.is_fitted());
+    let unfitted =
+        (input.predictions.predictors.iter()).any(|p| p.predictor == headline && !p.is_fitted());
     if unfitted {
         return format!(
             "The headline predictor, {}, could not be fitted: too few calibration branches collapsed within the dose grid.",
@@ -182,7 +195,8 @@ pub fn prediction_sentence(input: &Input) -> String {
             sentence += &format!(
                 " In hindsight the best predictor was {}, with {}.",
                 keyword(best.predictor),
-                best.overall.map_or(NOTHING.into(), |e| coordinate(e.mean_absolute_error))
+                best.overall
+                    .map_or(NOTHING.into(), |e| coordinate(e.mean_absolute_error))
             );
         }
         _ if scores.len() > 1 => sentence += " No other predictor did better.",

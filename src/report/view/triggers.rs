@@ -56,7 +56,10 @@ fn fitted(input: &Input, source: TriggerSource) -> String {
             .filter(|fitted| fitted.predictor == predictor)
             .map(|fitted| {
                 let margin = fixed(fitted.margin, 2);
-                let said = format!("{} (open from {margin} below the ceiling on)", fitted.source);
+                let said = format!(
+                    "{}; open when {margin} or more below the ceiling",
+                    fitted.source
+                );
                 (&fitted.behavior[..], said)
             })
             .collect(),

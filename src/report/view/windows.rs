@@ -9,12 +9,10 @@ use crate::report::input::Input;
 use crate::report::interest::most_telling;
 use crate::report::wording::{neuron_label, role, window_kind, window_label};
 use crate::stages::predict::CeilingEstimate;
-use crate::stages::verdict::{
-    BranchVerdict, NeuronVerdict, Threshold, ThresholdInterval, Window,
-};
+use crate::stages::verdict::{BranchVerdict, NeuronVerdict, Threshold, ThresholdInterval, Window};
 
 /// As many neurons are shown one by one.
-const ALL: usize = 24;
+const ALL: usize = 36;
 /// Of more, these, the most telling; the others are counted, and stand in `verdicts.json`.
 const TELLING: usize = 12;
 
@@ -139,7 +137,11 @@ fn branch_row(input: &Input, verdict: &NeuronVerdict, branch: &BranchVerdict) ->
         sign: branch.sign.to_string(),
         triggers: horizons
             .iter()
-            .map(|h| branch.at(*h).map_or_else(absent, |t| threshold(t.trigger, t.interval)))
+            .map(|h| {
+                branch
+                    .at(*h)
+                    .map_or_else(absent, |t| threshold(t.trigger, t.interval))
+            })
             .collect(),
         ceiling: threshold(branch.ceiling, branch.ceiling_interval),
         predicted: (input.headline(verdict.neuron, branch.sign)).map_or_else(absent, estimate),
