@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::stats::reaches;
 use crate::study::Thresholds;
 
 /// Why a dose was run.
@@ -44,7 +45,7 @@ pub fn next(
     thresholds: &Thresholds,
     tolerance: f64,
 ) -> Option<(f64, DoseReason)> {
-    let enough = |count: usize, share: f64| count as f64 >= share * prompts as f64 - 1e-9;
+    let enough = |count: usize, level: f64| reaches(count as f64 / prompts.max(1) as f64, level);
     let halved = |reached: &dyn Fn(&Known) -> bool| {
         let above = known.iter().position(reached)?;
         let below = above.checked_sub(1).map_or(0.0, |i| known[i].budgets);

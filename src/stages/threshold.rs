@@ -2,7 +2,7 @@
 
 use super::prompt_set::PromptSet;
 use crate::spec::ceiling::Estimate;
-use crate::stats::{SplitMix64, crossing, isotonic, quantile};
+use crate::stats::{SplitMix64, crossing, isotonic, quantile, reaches};
 use crate::study::Thresholds;
 
 /// Estimates the thresholds of curves over the same prompts.
@@ -18,8 +18,9 @@ pub struct Estimator<'a> {
 pub struct Estimated {
     /// The estimate.
     pub at: Option<f64>,
-    /// Percentile interval over resampled prompts, from its lower to its upper end; none of a single prompt.
-    pub interval: Option<[Option<f64>; 2]>,
+    /// Percentile interval over resampled prompts, from its lower to its upper end, which may lie beyond the largest dose; none of a
+    /// single prompt, or when all of it lies beyond.
+    pub interval: Option<(f64, Option<f64>)>,
 }
 
 /// Which share makes the threshold.
@@ -65,7 +66,7 @@ impl<'a> Estimator<'a> {
         kind: Kind,
         budgets: &[f64],
         hits: &[&PromptSet],
-    ) -> Option<[Option<f64>; 2]> {
+    ) -> Option<(f64, Option<f64>)> {
         let members: Vec<Vec<usize>> = hits.iter().map(|set| set.iter().collect()).collect();
         let all = self.prompts as f64;
         let mut shares = vec![0.0; hits.len()];
@@ -81,7 +82,7 @@ impl<'a> Estimator<'a> {
             .collect();
         let tail = (1.0 - self.thresholds.confidence) / 2.0;
         let end = |share| Some(end_of(&estimates, share)?.filter(|end| end.is_finite()));
-        Some([end(tail)?, end(1.0 - tail)?])
+        Some((end(tail)??, end(1.0 - tail)?))
     }
 
     /// The threshold of these shares, in budgets.
@@ -90,9 +91,7 @@ impl<'a> Estimator<'a> {
             Kind::Trigger => self.thresholds.flip_share,
             Kind::Ceiling => self.thresholds.collapse_share,
         };
-        // Shares are counts over counts: a hair below the level is the level.
-        let level = level - 1e-9;
-        let first = shares.iter().position(|&share| share >= level);
+        let first = shares.iter().position(|&share| reaches(share, level));
         match (self.thresholds.estimate, kind) {
             (Estimate::Grid, _) => first.map(|place| budgets[place]),
             (Estimate::Isotonic, Kind::Ceiling) => crossing(budgets, &isotonic(shares), level),
@@ -154,8 +153,8 @@ mod tests {
     fn a_ceiling_lies_between_doses() {
         let found = of(Kind::Ceiling, Estimate::Isotonic, &[0, 2, 8, 10]);
         assert!((found.at.unwrap() - 1.5).abs() < 1e-6);
-        let [low, high] = found.interval.unwrap();
-        assert!(low.unwrap() < 1.5 && 1.5 < high.unwrap());
+        let (low, high) = found.interval.unwrap();
+        assert!(low < 1.5 && 1.5 < high.unwrap());
         let on_grid = of(Kind::Ceiling, Estimate::Grid, &[0, 2, 8, 10]);
         assert_eq!(on_grid.at, Some(2.0));
     }
@@ -163,11 +162,11 @@ mod tests {
     #[test]
     fn beyond_the_doses_there_is_a_bound_and_no_number() {
         let never = of(Kind::Ceiling, Estimate::Isotonic, &[0, 0, 0, 0]);
-        assert_eq!((never.at, never.interval), (None, Some([None, None])));
+        assert_eq!((never.at, never.interval), (None, None));
         let almost = of(Kind::Ceiling, Estimate::Isotonic, &[0, 0, 0, 4]);
         assert_eq!(almost.at, None);
-        let [low, high] = almost.interval.unwrap();
-        assert!(low.is_some() && high.is_none(), "{almost:?}");
+        let (_, high) = almost.interval.unwrap();
+        assert!(high.is_none(), "{almost:?}");
     }
 
     #[test]

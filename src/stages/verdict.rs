@@ -145,7 +145,7 @@ pub struct BranchVerdict {
     pub triggers: Vec<HorizonThreshold>,
     /// Ceiling at the longest horizon.
     pub ceiling: Threshold,
-    /// Its bootstrap interval over prompts; absent with a single prompt.
+    /// Its bootstrap interval over prompts; absent with a single prompt, or when all of it lies beyond the doses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ceiling_interval: Option<ThresholdInterval>,
     /// Open, or closed with its reason, at the verdict horizon.
@@ -184,12 +184,12 @@ pub struct HorizonThreshold {
     pub horizon: Horizon,
     /// The trigger.
     pub trigger: Threshold,
-    /// Its bootstrap interval over prompts; absent with a single prompt.
+    /// Its bootstrap interval over prompts; absent with a single prompt, or when all of it lies beyond the doses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<ThresholdInterval>,
 }
 
-/// A confidence interval of a threshold. An end that lies beyond the doses is a bound.
+/// A confidence interval of a threshold. An upper end that lies beyond the doses is a bound.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ThresholdInterval {
     /// Lower end.

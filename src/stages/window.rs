@@ -98,9 +98,9 @@ impl Branch<'_> {
     }
 
     fn interval(&self, found: &Estimated) -> Option<ThresholdInterval> {
-        let [low, high] = found.interval?;
+        let (low, high) = found.interval?;
         Some(ThresholdInterval {
-            low: self.threshold(low),
+            low: self.threshold(Some(low)),
             high: self.threshold(high),
         })
     }
@@ -215,13 +215,13 @@ impl Branch<'_> {
         if outcomes.len() < 2 {
             return Vec::new();
         }
-        let needed = self.study.thresholds.flip_share * self.curve.prompts as f64 - 1e-9;
+        let needed = self.study.thresholds.flip_share;
         (outcomes.iter().enumerate())
             .map(|(class, outcome)| ClassReach {
                 class: outcome.name.clone(),
                 most: self.shares().map(|(_, shares)| shares.outcomes[class]).max().unwrap_or(0),
-                seen: self.first(class, 1.0),
-                reached: self.first(class, needed.max(1.0)),
+                seen: self.first(class, 0.0),
+                reached: self.first(class, needed),
             })
             .collect()
     }
@@ -232,11 +232,14 @@ impl Branch<'_> {
             .flat_map(|point| point.horizons.iter().map(|shares| (point.budgets, shares)))
     }
 
-    /// The smallest dose, and apart from it the shortest horizon, at which at least `needed` prompts fall into a class.
+    /// The smallest dose, and apart from it the shortest horizon, at which prompts fall into a class, and at least this share of them.
     fn first(&self, class: usize, needed: f64) -> Option<FirstReach> {
         let enough = || {
-            self.shares()
-                .filter(move |(_, shares)| shares.outcomes[class] as f64 >= needed)
+            self.shares().filter(move |(_, shares)| {
+                let count = shares.outcomes[class];
+                let share = count as f64 / self.curve.prompts.max(1) as f64;
+                count > 0 && stats::reaches(share, needed)
+            })
         };
         Some(FirstReach {
             budgets: enough().map(|(budgets, _)| budgets).reduce(f64::min)?,
@@ -251,7 +254,7 @@ fn overlap(trigger: Option<ThresholdInterval>, ceiling: Option<ThresholdInterval
         return false;
     };
     match (trigger.high, ceiling.low) {
-        (Threshold::At { budgets: high, .. }, low) => high >= low.budgets() && low.reached(),
+        (Threshold::At { budgets: high, .. }, low) => high >= low.budgets(),
         (Threshold::Above { .. }, _) => true,
     }
 }

@@ -19,15 +19,23 @@ pub fn isotonic(values: &[f64]) -> Vec<f64> {
         .collect()
 }
 
+/// How far a share may lie below a level through rounding and still reach it: shares are counts over counts.
+const ROUNDING: f64 = 1e-9;
+
+/// Whether a share reaches a level.
+pub fn reaches(share: f64, level: f64) -> bool {
+    share >= level - ROUNDING
+}
+
 /// The smallest `x` at which the line through the points `(x, y)`, both non-decreasing, reaches `level`: interpolated between two
 /// points, `None` when the last one lies below. `x` and `y` have equal length.
 pub fn crossing(x: &[f64], y: &[f64], level: f64) -> Option<f64> {
-    let above = y.iter().position(|&share| share >= level)?;
+    let above = y.iter().position(|&share| reaches(share, level))?;
     let Some(below) = above.checked_sub(1) else {
         return Some(x[0]);
     };
-    let rise = y[above] - y[below];
-    Some(x[below] + (x[above] - x[below]) * (level - y[below]) / rise)
+    let share = ((level - y[below]) / (y[above] - y[below])).min(1.0);
+    Some(x[below] + (x[above] - x[below]) * share)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ mod isotonic;
 mod rank;
 mod ridge;
 
-pub use isotonic::{crossing, isotonic};
+pub use isotonic::{crossing, isotonic, reaches};
 pub use rank::{area_under_roc, bootstrap, ranks, spearman};
 pub use ridge::Ridge;
 
