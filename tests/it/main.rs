@@ -9,6 +9,7 @@ mod invariance;
 mod model_folder;
 mod parity;
 mod shared;
+mod shipped_models;
 mod spec_cli;
 mod spec_errors;
 mod spec_fuzz;
