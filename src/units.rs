@@ -8,24 +8,52 @@ use serde::{Deserialize, Serialize};
 /// A vocabulary index of the model under study.
 pub type TokenId = u32;
 
-/// One feed-forward neuron: one channel of the input of a layer's down projection.
+/// A place where a dose enters: one feed-forward neuron, i.e. one channel of the input of a layer's down projection, or a random
+/// direction in that projection's output, which is the control for "any push of this size does it".
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 pub struct NeuronId {
     /// Transformer block, counted from 0.
     pub layer: usize,
-    /// Channel of the down projection's input, counted from 0.
+    /// Channel of the down projection's input, counted from 0; from [`NeuronId::FIRST_DIRECTION`] on, a random direction.
     pub index: usize,
+}
+
+impl NeuronId {
+    /// Indices from here on are no neurons but seeded random unit directions; no model is so wide.
+    pub const FIRST_DIRECTION: usize = 1 << 24;
+
+    /// A random direction of a layer, counted from 0.
+    pub fn random_direction(layer: usize, number: usize) -> Self {
+        Self {
+            layer,
+            index: Self::FIRST_DIRECTION + number,
+        }
+    }
+
+    /// The number of a random direction; none for a neuron.
+    pub fn direction(self) -> Option<usize> {
+        self.index.checked_sub(Self::FIRST_DIRECTION)
+    }
+
+    /// Whether a model of so many layers and neurons per layer has it. Random directions are in every layer.
+    pub fn is_in(self, layers: usize, d_ff: usize) -> bool {
+        self.layer < layers && (self.index < d_ff || self.direction().is_some())
+    }
 }
 
 impl fmt::Display for NeuronId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "L{}.{}", self.layer, self.index)
+        match self.direction() {
+            Some(number) => write!(f, "L{}.random{number}", self.layer),
+            None => write!(f, "L{}.{}", self.layer, self.index),
+        }
     }
 }
 
-/// What is added to the neuron's activation at every steered position (activation units, signed).
+/// What is added to the neuron's activation at every steered position (activation units, signed); of a random direction, its length in
+/// residual units.
 ///
 /// Single precision, because this exact number enters the forward pass.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
@@ -96,6 +124,19 @@ pub fn bytes(count: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn random_directions_are_told_from_neurons() {
+        let (neuron, direction) = (
+            NeuronId { layer: 3, index: 7 },
+            NeuronId::random_direction(3, 7),
+        );
+        assert_eq!(neuron.to_string(), "L3.7");
+        assert_eq!(direction.to_string(), "L3.random7");
+        assert_eq!((neuron.direction(), direction.direction()), (None, Some(7)));
+        assert!(neuron.is_in(4, 8) && !neuron.is_in(4, 7) && !neuron.is_in(3, 8));
+        assert!(direction.is_in(4, 1) && !direction.is_in(3, 8));
+    }
 
     #[test]
     fn sizes_read_well() {

@@ -3,9 +3,12 @@
 //! A batch is a list of token rows; each row knows its sequence and its position, so that prompts of different lengths, prefills and
 //! single decoding steps mix freely and nothing is padded.
 
+use std::sync::Arc;
+
 use super::kernels::{self, Heads};
 use super::kv_cache::Sequence;
 use super::parts::{Attention, FeedForward, Norm, Observer, Row, Scratch, Vocabulary, add};
+use super::write::{FfnNorm, Write, random_direction};
 use crate::units::{Dose, NeuronId, TokenId};
 
 /// Sizes of a model.
@@ -71,7 +74,7 @@ pub struct Batch {
     pub rows: Vec<Row>,
     /// Blocks that each of them goes through.
     pub depths: Vec<usize>,
-    /// Steered rows, sorted by the layer of their neuron.
+    /// Steered rows, sorted by the layer that is steered.
     pub branches: Vec<Branch>,
 }
 
@@ -88,15 +91,17 @@ impl Batch {
 
 /// A steered row. Up to the feed-forward of the steered layer it is the same as an unsteered row of the same tokens, and is not computed
 /// again; from there on it goes its own way.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Branch {
     /// Index of the unsteered row.
     pub from: usize,
     /// Itself. Its sequence has keys and values in the layers above the steered one.
     pub row: Row,
-    /// The neuron.
-    pub neuron: NeuronId,
-    /// What is added to the neuron's activation; none at a step that is not steered.
+    /// The steered layer.
+    pub layer: usize,
+    /// What a dose of 1 adds there.
+    pub write: Arc<Write>,
+    /// The dose; none at a step that is not steered.
     pub dose: Option<Dose>,
 }
 
@@ -104,9 +109,11 @@ pub struct Branch {
 pub struct Passed {
     /// After the final norm, for [`Vocabulary::logits`]: the rows that went through every block, then the branches, each `[d_model]`.
     pub hidden: Vec<f32>,
+    /// The same before the final norm.
+    pub residual: Vec<f32>,
     /// Rows that did not go through every block.
     pub left: usize,
-    /// `cosθ` between block output and write direction in the steered layer, by branch that has a dose.
+    /// `cosθ` between block output and effective write in the steered layer, by branch that has a dose.
     pub cosines: Vec<Option<f32>>,
 }
 
@@ -144,25 +151,25 @@ impl Block {
             }
         }
         self.feed_forward.apply(layer, observer, scratch);
+        observer.ffn_output(layer, &scratch.written);
         for branch in active.joining {
-            self.part(branch, branch.from - active.left, x, &mut scratch.written);
+            part(branch, branch.from - active.left, x, &mut scratch.written);
         }
         write(&self.after_feed_forward, scratch, x);
     }
+}
 
-    /// A dose on the input of the down projection is so many write directions in its output.
-    fn part(&self, branch: &Branch, from: usize, x: &mut Vec<f32>, fed: &mut Vec<f32>) {
-        let down = &self.feed_forward.down.weight;
-        let d = down.outputs();
-        let from = from * d..(from + 1) * d;
-        x.extend_from_within(from.clone());
-        fed.extend_from_within(from);
-        if let Some(Dose(dose)) = branch.dose {
-            let row = fed.len() - d;
-            let direction = down.of_input(branch.neuron.index);
-            for (y, v) in fed[row..].iter_mut().zip(direction) {
-                *y += dose * v;
-            }
+/// A dose on the input of the down projection is so many write directions in its output.
+fn part(branch: &Branch, from: usize, x: &mut Vec<f32>, fed: &mut Vec<f32>) {
+    let direction = &branch.write.direction;
+    let d = direction.len();
+    let from = from * d..(from + 1) * d;
+    x.extend_from_within(from.clone());
+    fed.extend_from_within(from);
+    if let Some(Dose(dose)) = branch.dose {
+        let row = fed.len() - d;
+        for (y, v) in fed[row..].iter_mut().zip(direction) {
+            *y += dose * v;
         }
     }
 }
@@ -208,6 +215,7 @@ impl Decoder {
             .chain(branches.iter().map(|branch| branch.row))
             .collect();
         let mut x = self.vocabulary.embed(rows);
+        observer.embedded(&x);
         let mut left = 0;
         let mut cosines = Vec::with_capacity(branches.len());
         for (layer, block) in self.blocks.iter().enumerate() {
@@ -215,7 +223,7 @@ impl Decoder {
             x.drain(..(gone - left) * d);
             left = gone;
             let joined = cosines.len();
-            let joining = branches[joined..].partition_point(|b| b.neuron.layer <= layer);
+            let joining = branches[joined..].partition_point(|b| b.layer <= layer);
             let active = Active {
                 rows: &all[left..rows.len() + joined],
                 joining: &branches[joined..joined + joining],
@@ -226,8 +234,8 @@ impl Decoder {
             let outputs = x[active.rows.len() * d..].chunks_exact(d);
             cosines.extend(
                 (active.joining.iter().zip(outputs)).map(|(branch, output)| {
-                    let direction = || self.write_direction(branch.neuron);
-                    (branch.dose).map(|_| kernels::cosine(output, &direction()))
+                    let cosine = || kernels::cosine(output, branch.write.effective());
+                    branch.dose.map(|_| cosine())
                 }),
             );
         }
@@ -235,15 +243,30 @@ impl Decoder {
         self.norm.apply(&x, &mut hidden);
         Passed {
             hidden,
+            residual: x,
             left,
             cosines,
         }
     }
 
-    /// A neuron's write direction, `[d_model]`: its column of the down projection.
+    /// Write direction, `[d_model]`: a neuron's column of the down projection, or a random direction.
     pub fn write_direction(&self, neuron: NeuronId) -> Vec<f32> {
         let down = &self.blocks[neuron.layer].feed_forward.down.weight;
-        down.of_input(neuron.index)
+        match neuron.direction() {
+            Some(number) => random_direction(neuron.layer, number, self.sizes.d_model),
+            None => down.of_input(neuron.index),
+        }
+    }
+
+    /// The norm between a layer's down projection and the residual stream.
+    pub fn ffn_norm(&self, layer: usize) -> Option<FfnNorm> {
+        (self.blocks[layer].after_feed_forward.as_ref()).map(FfnNorm::from)
+    }
+
+    /// What a dose of 1 adds.
+    pub fn write(&self, neuron: NeuronId) -> Write {
+        let norm = self.ffn_norm(neuron.layer);
+        Write::new(self.write_direction(neuron), norm.as_ref())
     }
 
     /// A token's row of the unembedding times the gain of the final norm, `[d_model]`.

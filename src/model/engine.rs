@@ -3,16 +3,20 @@
 use std::sync::mpsc;
 use std::thread;
 
+use candle_core::{DType, Device};
+
+use super::check::{self, Readout};
 use super::checkpoint::Checkpoint;
-use super::decoder::{Batch, Decoder, Sizes};
-use super::kv_cache;
+use super::decoder::Decoder;
 use super::lane::Lane;
-use super::lanes::{BATCH_ROWS, Lanes, Load, Resources};
-use super::parts;
+use super::lanes::{Lanes, Load, PROGRAM, Resources};
+use super::observe::observe;
+use super::tensor::{TensorDecoder, attributions};
 use super::tensors::Tensors;
-use super::work::{Outcome, Task, Work, rows_of};
+use super::work::{Outcome, Task, Work};
 use super::{
-    Cell, LanguageModel, ModelError, ModelHeader, Observed, Probe, Rollout, Sequence, Shape,
+    Attribution, Cell, FfnNorm, FirstStep, LanguageModel, ModelError, ModelHeader, Observed, Probe,
+    Rollout, Sequence, Shape,
 };
 use crate::units::{NeuronId, TokenId};
 
@@ -59,7 +63,7 @@ impl Transformer {
     ) -> anyhow::Result<()> {
         self.run(cells, Task::Tokens, &mut |cell, outcome| match outcome {
             Outcome::Rollout(rollout) => finished(cell, rollout.tokens),
-            Outcome::Logits(_) => Ok(()),
+            Outcome::FirstStep { .. } => Ok(()),
         })
     }
 
@@ -71,7 +75,7 @@ impl Transformer {
         finished: &mut dyn FnMut(usize, Outcome) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         for cell in cells {
-            check(&self.decoder.sizes, cell)?;
+            check::cell(&self.decoder.sizes, cell)?;
         }
         let load = Load {
             parameters: self.header.shape.parameters,
@@ -122,6 +126,10 @@ impl LanguageModel for Transformer {
         self.decoder.write_direction(neuron)
     }
 
+    fn ffn_norm(&self, layer: usize) -> Option<FfnNorm> {
+        self.decoder.ffn_norm(layer)
+    }
+
     fn readout_direction(&self, token: TokenId) -> Vec<f32> {
         self.decoder.readout_direction(token)
     }
@@ -136,25 +144,63 @@ impl LanguageModel for Transformer {
         probe: Probe,
         visit: &mut dyn FnMut(usize, Observed),
     ) -> Result<(), ModelError> {
-        for (i, sequence) in sequences.iter().enumerate() {
-            visit(i, observe_one(&self.decoder, sequence, probe)?);
+        // As many at a time as there are threads; each by itself, so that its bits are the same.
+        let mut number = 0..;
+        for together in sequences.chunks(self.resources.threads.max(1)) {
+            let decoder = &self.decoder;
+            let observed: Vec<Result<Observed, ModelError>> = thread::scope(|scope| {
+                let running: Vec<_> = (together.iter())
+                    .map(|sequence| scope.spawn(move || observe(decoder, sequence, probe)))
+                    .collect();
+                let join = |thread: thread::ScopedJoinHandle<'_, _>| match thread.join() {
+                    Ok(observed) => observed,
+                    Err(panic) => std::panic::resume_unwind(panic),
+                };
+                running.into_iter().map(join).collect()
+            });
+            for (i, observed) in number.by_ref().zip(observed) {
+                visit(i, observed?);
+            }
         }
         Ok(())
     }
 
-    fn first_logits(
+    fn first_steps(
         &self,
         cells: &[Cell<'_>],
-        visit: &mut dyn FnMut(usize, &[f32]),
+        visit: &mut dyn FnMut(usize, FirstStep<'_>),
     ) -> Result<(), ModelError> {
         let mut finished = |cell, outcome| {
-            if let Outcome::Logits(logits) = outcome {
-                visit(cell, &logits);
+            if let Outcome::FirstStep { logits, residual } = &outcome {
+                visit(cell, FirstStep { logits, residual });
             }
             Ok(())
         };
-        (self.run(cells, Task::FirstLogits, &mut finished))
+        (self.run(cells, Task::FirstStep, &mut finished))
             .map_err(|error| error.downcast().expect("only the model fails here"))
+    }
+
+    fn attributions(
+        &self,
+        prompts: &[&[TokenId]],
+        targets: &[TokenId],
+        controls: &[TokenId],
+        visit: &mut dyn FnMut(usize, Attribution),
+    ) -> Result<(), ModelError> {
+        let shape = &self.header.shape;
+        // For as long as the call: the weights a second time, and of one block a third time, as their gradients are made with the others.
+        let weights = shape.parameters * size_of::<f32>();
+        let needed = PROGRAM + 2 * weights + weights / shape.layers.max(1);
+        if needed > self.resources.memory {
+            return Err(ModelError::Memory {
+                what: "the gradients of the model",
+                needed,
+                allowed: self.resources.memory,
+            });
+        }
+        let readout = Readout { targets, controls };
+        let decoder = TensorDecoder::copy_of(&self.decoder, &Device::Cpu, DType::F32)?;
+        attributions(&decoder, prompts, readout, visit)
     }
 
     fn rollouts(
@@ -164,135 +210,7 @@ impl LanguageModel for Transformer {
     ) -> anyhow::Result<()> {
         self.run(cells, Task::Rollout, &mut |cell, outcome| match outcome {
             Outcome::Rollout(rollout) => finished(cell, rollout),
-            Outcome::Logits(_) => Ok(()),
+            Outcome::FirstStep { .. } => Ok(()),
         })
-    }
-}
-
-/// Refuses a cell that the model cannot run.
-pub(super) fn check(sizes: &Sizes, cell: &Cell<'_>) -> Result<(), ModelError> {
-    let refuse = |why: String| ModelError::NotApplied {
-        steering: format!("a rollout of {} tokens", cell.horizon),
-        why,
-    };
-    if cell.prompt.is_empty() {
-        return Err(refuse("its prompt is empty".into()));
-    }
-    if cell.prompt.len() + cell.horizon > sizes.context + 1 {
-        let (prompt, context) = (cell.prompt.len(), sizes.context);
-        return Err(refuse(format!(
-            "its prompt of {prompt} tokens leaves no room in the context of {context}"
-        )));
-    }
-    if let Some(token) = cell
-        .prompt
-        .iter()
-        .find(|&&token| token as usize >= sizes.vocab)
-    {
-        return Err(refuse(format!(
-            "token {token} is not in the vocabulary of {}",
-            sizes.vocab
-        )));
-    }
-    if let Some(steering) = cell.steering {
-        let NeuronId { layer, index } = steering.neuron;
-        if layer >= sizes.layers || index >= sizes.d_ff || !steering.dose.0.is_finite() {
-            return Err(ModelError::NotApplied {
-                steering: format!("dose {} on {}", steering.dose.0, steering.neuron),
-                why: format!(
-                    "the model has {} layers of {} neurons, and doses are finite",
-                    sizes.layers, sizes.d_ff
-                ),
-            });
-        }
-    }
-    Ok(())
-}
-
-fn observe_one(
-    decoder: &Decoder,
-    sequence: &Sequence<'_>,
-    probe: Probe,
-) -> Result<Observed, ModelError> {
-    let sizes = &decoder.sizes;
-    let mut own = kv_cache::Sequence::whole(decoder, sequence.tokens.len());
-    let mut logits = Vec::new();
-    let mut scratch = parts::Scratch::default();
-    let mut observer = Observer::new(decoder, probe);
-    for rows in rows_of(sequence.tokens).chunks(BATCH_ROWS) {
-        observer.skip = sequence
-            .from
-            .saturating_sub(rows[0].position)
-            .min(rows.len());
-        let batch = Batch::unsteered(rows.to_vec(), sizes);
-        let passed = decoder.forward(&batch, &mut [&mut own], &mut observer, &mut scratch);
-        if probe.logits {
-            let observed = &passed.hidden[observer.skip * sizes.d_model..];
-            decoder.vocabulary.logits(observed, &mut logits);
-            observer.seen.logits.extend_from_slice(&logits);
-        }
-    }
-    finite(observer.seen, sequence)
-}
-
-/// What was seen, if all of it are numbers.
-pub(super) fn finite(seen: Observed, sequence: &Sequence<'_>) -> Result<Observed, ModelError> {
-    let numbers = (seen.residuals.iter().chain(&seen.activations))
-        .chain([&seen.logits])
-        .flatten();
-    if let Some(bad) = numbers.copied().find(|x| !x.is_finite()) {
-        return Err(ModelError::NotFinite {
-            what: "the unsteered forward pass",
-            place: format!("a sequence of {} tokens ({bad})", sequence.tokens.len()),
-        });
-    }
-    Ok(seen)
-}
-
-/// Keeps what is asked for.
-struct Observer {
-    probe: Probe,
-    d_model: usize,
-    d_ff: usize,
-    /// Rows of the current batch before the first observed position.
-    skip: usize,
-    seen: Observed,
-}
-
-impl Observer {
-    fn new(decoder: &Decoder, probe: Probe) -> Self {
-        let sizes = &decoder.sizes;
-        let layers = |wanted: bool| {
-            if wanted {
-                vec![Vec::new(); sizes.layers]
-            } else {
-                Vec::new()
-            }
-        };
-        Self {
-            probe,
-            d_model: sizes.d_model,
-            d_ff: sizes.d_ff,
-            skip: 0,
-            seen: Observed {
-                residuals: layers(probe.residuals),
-                activations: layers(probe.activations),
-                logits: Vec::new(),
-            },
-        }
-    }
-}
-
-impl parts::Observer for Observer {
-    fn activations(&mut self, layer: usize, activations: &[f32]) {
-        if self.probe.activations {
-            self.seen.activations[layer].extend_from_slice(&activations[self.skip * self.d_ff..]);
-        }
-    }
-
-    fn block_output(&mut self, layer: usize, residual: &[f32]) {
-        if self.probe.residuals {
-            self.seen.residuals[layer].extend_from_slice(&residual[self.skip * self.d_model..]);
-        }
     }
 }

@@ -13,7 +13,8 @@ use super::kernels::LogSumExp;
 use super::kv_cache::{KvCache, Sequence};
 use super::parts::Row;
 use super::work::{Outcome, Task, Work};
-use super::{Cell, ModelError, Rollout};
+use super::write::Write;
+use super::{Cell, FirstStep, ModelError, Rollout};
 use crate::units::TokenId;
 
 /// Rollouts whose tokens are the same so far.
@@ -35,8 +36,8 @@ pub struct Member<'a> {
     number: usize,
     /// What is asked for.
     pub cell: &'a Cell<'a>,
-    /// The tokens as they are with steering, in the layers above the neuron; none for a clean rollout.
-    steered: Option<Sequence>,
+    /// The tokens as they are with steering, in the layers above the steered one, and what is written there; none for a clean rollout.
+    steered: Option<(Sequence, Arc<Write>)>,
     choice: Choice,
     rollout: Rollout,
     finished: Option<Outcome>,
@@ -80,8 +81,10 @@ impl<'a> Group<'a> {
             .map(|(number, cell)| Member {
                 number,
                 cell,
-                steered: (cell.steered())
-                    .map(|s| sequence(s.neuron.layer + 1, &prefix, cell.own_positions())),
+                steered: (cell.steered()).map(|s| {
+                    let own = sequence(s.neuron.layer + 1, &prefix, cell.own_positions());
+                    (own, Arc::new(work.decoder.write(s.neuron)))
+                }),
                 choice: choice(cell),
                 rollout: Rollout::default(),
                 finished: None,
@@ -101,7 +104,7 @@ impl<'a> Group<'a> {
         let steered = (self.members.iter()).map(|member| member.cell.steered());
         let below: Option<Vec<usize>> = steered.map(|s| Some(s?.neuron.layer + 1)).collect();
         match (work.task, below) {
-            (Task::Tokens | Task::FirstLogits, Some(layers)) => layers.into_iter().max(),
+            (Task::Tokens | Task::FirstStep, Some(layers)) => layers.into_iter().max(),
             _ => None,
         }
         .unwrap_or(work.decoder.sizes.layers)
@@ -127,7 +130,8 @@ impl<'a> Group<'a> {
         sequences.push(&mut self.sequence);
         let mut branches = Vec::with_capacity(self.members.len());
         for member in &mut self.members {
-            let (Some(sequence), Some(steering)) = (&mut member.steered, member.cell.steered())
+            let (Some((sequence, write)), Some(steering)) =
+                (&mut member.steered, member.cell.steered())
             else {
                 branches.push(None);
                 continue;
@@ -138,7 +142,8 @@ impl<'a> Group<'a> {
                 Branch {
                     from: first + i,
                     row: row(sequences.len(), i),
-                    neuron: steering.neuron,
+                    layer: steering.neuron.layer,
+                    write: write.clone(),
                     dose: is_steered(&steering, step).then_some(steering.dose),
                 }
             }));
@@ -201,9 +206,12 @@ impl Member<'_> {
         }
     }
 
-    /// Ends with the logits of its first step.
-    pub fn end_with(&mut self, logits: &[f32]) {
-        self.finished = Some(Outcome::Logits(logits.to_vec()));
+    /// Ends after its first step.
+    pub fn end_with(&mut self, step: FirstStep<'_>) {
+        self.finished = Some(Outcome::FirstStep {
+            logits: step.logits.to_vec(),
+            residual: step.residual.to_vec(),
+        });
     }
 
     /// Chooses the next token.

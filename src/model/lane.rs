@@ -2,13 +2,13 @@
 
 use std::sync::mpsc::Sender;
 
-use super::ModelError;
 use super::decoder::{Batch, Passed};
 use super::group::{Group, LastRows, Member};
 use super::kernels::LogSumExp;
 use super::kv_cache::Sequence;
 use super::parts::Scratch;
 use super::work::{Outcome, Task, Unobserved, Work};
+use super::{FirstStep, ModelError};
 
 /// Token rows beyond which no further cell joins a forward pass.
 pub const MAX_ROWS: usize = 512;
@@ -45,8 +45,8 @@ impl Step {
     fn sort(&mut self) {
         let branches = &mut self.batch.branches;
         let mut order: Vec<usize> = (0..branches.len()).collect();
-        order.sort_by_key(|&i| branches[i].neuron.layer);
-        *branches = order.iter().map(|&i| branches[i]).collect();
+        order.sort_by_key(|&i| branches[i].layer);
+        *branches = order.iter().map(|&i| branches[i].clone()).collect();
         let mut place = vec![0; order.len()];
         for (new, old) in order.into_iter().enumerate() {
             place[old] = new;
@@ -133,7 +133,7 @@ impl<'a> Lane<'a> {
         match self.work.task {
             Task::Rollout => self.choose_and_score(&step, &passed)?,
             Task::Tokens => self.choose(&step, &passed)?,
-            Task::FirstLogits => self.read_logits(&step, &passed),
+            Task::FirstStep => self.end_all(&step, &passed)?,
         }
         let mut done = Vec::new();
         self.groups = (self.groups.drain(..))
@@ -198,34 +198,36 @@ impl<'a> Lane<'a> {
     /// Chooses every rollout's next token.
     fn choose(&mut self, step: &Step, passed: &Passed) -> Result<(), ModelError> {
         let end_of_text = self.work.end_of_text;
-        self.for_members(step, passed, |member, logits| {
+        self.for_members(step, passed, |member, FirstStep { logits, .. }| {
             member.choose(logits)?;
             member.end(end_of_text);
             Ok(())
         })
     }
 
-    /// Ends every cell with its logits.
-    fn read_logits(&mut self, step: &Step, passed: &Passed) {
-        let read = self.for_members(step, passed, |member, logits| {
-            member.end_with(logits);
+    /// Ends every cell after this step.
+    fn end_all(&mut self, step: &Step, passed: &Passed) -> Result<(), ModelError> {
+        self.for_members(step, passed, |member, end| {
+            member.end_with(end);
             Ok(())
-        });
-        read.expect("nothing is chosen here");
+        })
     }
 
-    /// Calls `read` with every member and its logits.
+    /// Calls `read` with every member and the end of this step.
     fn for_members(
         &mut self,
         step: &Step,
         passed: &Passed,
-        mut read: impl FnMut(&mut Member<'a>, &[f32]) -> Result<(), ModelError>,
+        mut read: impl FnMut(&mut Member<'a>, FirstStep<'_>) -> Result<(), ModelError>,
     ) -> Result<(), ModelError> {
+        let d = self.work.decoder.sizes.d_model;
         for wanted in [step.wanted(false), step.wanted(true)] {
             let rows: Vec<usize> = wanted.iter().map(|wanted| wanted.row).collect();
             self.for_logits(passed, &rows, |groups, i, logits| {
-                let Wanted { group, member, .. } = wanted[i];
-                read(&mut groups[group].members[member], logits)
+                let Wanted { row, group, member } = wanted[i];
+                let residual = &passed.residual[(row - passed.left) * d..][..d];
+                let end = FirstStep { logits, residual };
+                read(&mut groups[group].members[member], end)
             })?;
         }
         Ok(())

@@ -107,6 +107,7 @@ impl Lanes {
             .find_map(largest)
             .or_else(|| fewer().find(fits))
             .ok_or_else(|| ModelError::Memory {
+                what: "the model and one rollout at a time",
                 needed: Memory::of(sizes, load, single).peak(),
                 allowed: resources.memory,
             })
@@ -140,7 +141,8 @@ impl Memory {
         };
         let rows = 2 * (lanes.slots + prompts);
         let query = heads.query * heads.dim;
-        let row = 6 * sizes.d_model + 3 * query + 3 * heads.kv_width() + 2 * sizes.d_ff;
+        // With what one steered rollout writes.
+        let row = 7 * sizes.d_model + 3 * query + 3 * heads.kv_width() + 2 * sizes.d_ff;
         let numbers = rows * row + LOGIT_ROWS * (sizes.vocab + sizes.d_model);
         Self {
             program: PROGRAM,

@@ -5,6 +5,7 @@
 //! in milliseconds in tests.
 
 pub mod chat;
+mod check;
 pub mod checkpoint;
 mod choice;
 pub mod decoder;
@@ -17,6 +18,7 @@ pub mod keys;
 mod kv_cache;
 mod lane;
 pub mod lanes;
+mod observe;
 pub mod parts;
 pub mod rope;
 pub mod scripted;
@@ -24,6 +26,7 @@ pub mod tensor;
 pub mod tensors;
 pub mod tokenizer;
 mod work;
+mod write;
 
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +34,7 @@ pub use engine::Transformer;
 pub use header::ModelHeader;
 pub use lanes::Resources;
 pub use tensor::TensorTransformer;
+pub use write::{FfnNorm, random_direction};
 
 use crate::spec::coherence::RepetitionSpec;
 use crate::spec::doses::{Apply, StepWindow};
@@ -110,12 +114,12 @@ impl Shape {
     }
 }
 
-/// One neuron's intervention on a rollout.
+/// One intervention on a rollout.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Steering {
-    /// The neuron.
+    /// The neuron, or the random direction.
     pub neuron: NeuronId,
-    /// What is added to its activation.
+    /// What is added to its activation, or how far the output of the down projection is moved.
     pub dose: Dose,
     /// The steered positions.
     pub apply: Apply,
@@ -149,8 +153,8 @@ pub struct Rollout {
     pub ended: bool,
     /// Negative log-likelihood of each generated token under the *unsteered* model, given the prompt and the tokens before it (nats).
     pub nll: Vec<f32>,
-    /// `cosθ` between the steered layer's block output and the write direction at each steered generation step, the last prompt
-    /// token first; empty for a clean rollout. One entry per forward step that led to a generated token.
+    /// `cosθ` between the steered layer's block output and the effective write (see [`LanguageModel::effective_write`]) at each steered
+    /// generation step, the last prompt token first; empty for a clean rollout. One entry per forward step that led to a generated token.
     pub cosines: Vec<f32>,
 }
 
@@ -170,6 +174,10 @@ pub struct Observed {
     pub residuals: Vec<Vec<f32>>,
     /// Neuron activations, the input of the down projection: per layer `[positions × d_ff]`.
     pub activations: Vec<Vec<f32>>,
+    /// Output of each down projection, bias included, before any norm after it: per layer `[positions × d_model]`.
+    pub ffn_outputs: Vec<Vec<f32>>,
+    /// Input of the first block: `[positions × d_model]`.
+    pub embedded: Vec<f32>,
     /// Logits: `[positions × vocab]`.
     pub logits: Vec<f32>,
 }
@@ -181,8 +189,30 @@ pub struct Probe {
     pub residuals: bool,
     /// Fill in `activations`.
     pub activations: bool,
+    /// Fill in `ffn_outputs`.
+    pub ffn_outputs: bool,
+    /// Fill in `embedded`.
+    pub embedded: bool,
     /// Fill in `logits`.
     pub logits: bool,
+}
+
+/// The end of one forward step, at the last prompt token.
+#[derive(Clone, Copy, Debug)]
+pub struct FirstStep<'a> {
+    /// Logits of the next token, `[vocab]`.
+    pub logits: &'a [f32],
+    /// Output of the last block, before the final norm, `[d_model]`.
+    pub residual: &'a [f32],
+}
+
+/// What a prompt's neurons contribute to a readout in first order, at its last token.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Attribution {
+    /// Neuron activations: per layer `[d_ff]`.
+    pub activations: Vec<Vec<f32>>,
+    /// Derivative of the readout by the same: per layer `[d_ff]`, logits per unit of activation.
+    pub gradients: Vec<Vec<f32>>,
 }
 
 /// What went wrong in a model.
@@ -214,12 +244,14 @@ pub enum ModelError {
     },
     /// The model does not fit into the memory that it may use.
     #[error(
-        "the model and one rollout at a time need {needed}, and {allowed} may be used; allow more with `--memory`",
+        "{what} need {needed}, and {allowed} may be used; allow more with `--memory`",
         needed = bytes(*needed),
         allowed = bytes(*allowed)
     )]
     Memory {
-        /// Bytes for one rollout at a time.
+        /// What does not fit.
+        what: &'static str,
+        /// Bytes for it.
         needed: usize,
         /// Bytes that may be used.
         allowed: usize,
@@ -252,8 +284,21 @@ pub trait LanguageModel {
     /// Sizes and kind.
     fn shape(&self) -> &Shape;
 
-    /// Write direction of a neuron: its column of the down projection, `[d_model]`.
+    /// Write direction, `[d_model]`: a neuron's column of the down projection, or the random unit direction (see [`random_direction`]).
     fn write_direction(&self, neuron: NeuronId) -> Vec<f32>;
+
+    /// The norm between a layer's down projection and the residual stream; none in most families.
+    fn ffn_norm(&self, layer: usize) -> Option<FfnNorm>;
+
+    /// The direction in which a dose reaches the residual stream, `[d_model]`: the write direction, times the gain of the norm after it
+    /// where there is one.
+    fn effective_write(&self, neuron: NeuronId) -> Vec<f32> {
+        let direction = self.write_direction(neuron);
+        match self.ffn_norm(neuron.layer) {
+            Some(norm) => norm.effective(&direction),
+            None => direction,
+        }
+    }
 
     /// Row of the unembedding, `[d_model]`, multiplied by the gain of the final norm: the direction in the residual stream that
     /// raises this token's logit.
@@ -270,11 +315,22 @@ pub trait LanguageModel {
         visit: &mut dyn FnMut(usize, Observed),
     ) -> Result<(), ModelError>;
 
-    /// Logits after the last prompt token, `[vocab]` each, one forward step per cell: `horizon` and sampling are ignored.
-    fn first_logits(
+    /// One forward step per cell, and `visit` with the cell's number and how it ended, in any order: `horizon` and sampling are ignored.
+    fn first_steps(
         &self,
         cells: &[Cell<'_>],
-        visit: &mut dyn FnMut(usize, &[f32]),
+        visit: &mut dyn FnMut(usize, FirstStep<'_>),
+    ) -> Result<(), ModelError>;
+
+    /// Activations at each prompt's last token, and the gradient by them of `mean logit[targets] − mean logit[controls]` after that
+    /// token; the mean of no tokens is 0. Calls `visit` with the prompt's number, in order. A prompt's numbers do not depend on the
+    /// others.
+    fn attributions(
+        &self,
+        prompts: &[&[TokenId]],
+        targets: &[TokenId],
+        controls: &[TokenId],
+        visit: &mut dyn FnMut(usize, Attribution),
     ) -> Result<(), ModelError>;
 
     /// Makes every rollout, and calls `finished` with the cell's number as each one ends, in any order.

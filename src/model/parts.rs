@@ -25,6 +25,12 @@ pub trait Observer {
     /// The hook site of the law: the input of a layer's down projection, `[rows × d_ff]`.
     fn activations(&mut self, _layer: usize, _activations: &[f32]) {}
 
+    /// The residual stream before the first block, `[rows × d_model]`.
+    fn embedded(&mut self, _residual: &[f32]) {}
+
+    /// What a down projection gives, bias included, before any norm after it: `[rows × d_model]`.
+    fn ffn_output(&mut self, _layer: usize, _written: &[f32]) {}
+
     /// The residual stream at the output of a block, `[rows × d_model]`.
     fn block_output(&mut self, _layer: usize, _residual: &[f32]) {}
 }

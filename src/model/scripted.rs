@@ -2,14 +2,19 @@
 //!
 //! Geometry: the residual stream at every position of layer `L` is `r = R·(√(1−s)·e₀ ± √s·e₁)`, the sign alternating from position to
 //! position, so that its norm is [`residual_norm`] and the leading share of its spectrum is [`LEADING_SHARE`]. A neuron writes
-//! `v = w·(a·e₀ + √(1−a²)·e₂₊ᵢ)`, so that `B = R/w` and `cos(r, v) = c0` exactly, and cosθ after a dose follows the law.
+//! `v = w·(a·e₀ + √(1−a²)·e₂₊ᵢ)`, so that `B = R/w` and `cos(r, v) = c0` exactly, and cosθ after a dose follows the law. A random
+//! direction has `B = R` and the `c0` that it happens to have at a position. No norm follows the feed-forward; its output, and the input of
+//! the first block, are 0. What is written stays in the stream up to the last block.
 //!
 //! Behaviour: a [`Script`] names, for any context, the word that a healthy model says next, the word of a model whose behaviour has
 //! flipped, and that of one that has collapsed. Each branch of each neuron has the budgets at which it flips and collapses.
 
 use std::collections::BTreeMap;
 
-use super::{Cell, LanguageModel, ModelError, Observed, Probe, Rollout, Sequence, Shape, Steering};
+use super::{
+    Attribution, Cell, FfnNorm, FirstStep, LanguageModel, ModelError, Observed, Probe, Rollout,
+    Sequence, Shape, Steering, random_direction,
+};
 use crate::law::{coherence_budget, control_coordinate};
 use crate::units::{Budgets, NeuronId, TokenId};
 
@@ -22,6 +27,8 @@ pub const END: TokenId = 0;
 const SAID: f32 = 6.0;
 const HELD_BACK: f32 = 5.5;
 const COLLAPSED: f32 = 12.0;
+/// What the flipped word gains up to the dose at which it flips.
+const GAINED: f32 = 0.5;
 /// A dose in budgets goes through `f32` activation units and comes back with this relative error at most.
 const ROUNDING: f64 = 1e-6;
 
@@ -50,7 +57,7 @@ pub struct Branch {
     pub collapses_at: Option<f64>,
 }
 
-/// A neuron's geometry and effect.
+/// The geometry and effect of a neuron; of a random direction, its effect.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ScriptedNeuron {
     /// `‖v‖`, above 0.
@@ -144,7 +151,7 @@ impl ScriptedModel {
         Self::new(&words, layers, d_ff, Box::new(script))
     }
 
-    /// Gives one neuron a geometry and an effect of its own.
+    /// Gives one neuron a geometry and an effect of its own, or a random direction an effect.
     pub fn with_neuron(mut self, neuron: NeuronId, scripted: ScriptedNeuron) -> Self {
         self.neurons.insert(neuron, scripted);
         self
@@ -170,10 +177,18 @@ impl ScriptedModel {
     }
 
     fn neuron(&self, neuron: NeuronId) -> ScriptedNeuron {
-        self.neurons.get(&neuron).copied().unwrap_or_default()
+        let scripted = self.neurons.get(&neuron).copied().unwrap_or_default();
+        match neuron.direction() {
+            Some(_) => ScriptedNeuron {
+                write_norm: 1.0,
+                ..scripted
+            },
+            None => scripted,
+        }
     }
 
-    fn push(&self, steering: Steering) -> Push {
+    /// What a dose does at a position.
+    fn push(&self, steering: Steering, position: usize) -> Push {
         let neuron = self.neuron(steering.neuron);
         let g = f64::from(steering.dose.0) / self.budget(steering.neuron);
         let branch = match g >= 0.0 {
@@ -182,9 +197,20 @@ impl ScriptedModel {
         };
         Push {
             g: Budgets(g),
-            c0: neuron.c0,
+            c0: match steering.neuron.direction() {
+                Some(_) => self.alignment(steering.neuron, position),
+                None => neuron.c0,
+            },
             branch,
         }
+    }
+
+    /// `cos(r, v)` of a random direction at a position.
+    fn alignment(&self, direction: NeuronId, position: usize) -> f64 {
+        let residual = self.residual(direction.layer, position);
+        let products = residual.iter().zip(self.write_direction(direction));
+        let dot: f64 = products.map(|(r, v)| f64::from(*r) * f64::from(v)).sum();
+        dot / residual_norm(direction.layer)
     }
 
     /// Logits after a context, of which `step` tokens were generated.
@@ -204,7 +230,6 @@ impl ScriptedModel {
 
     fn rollout(&self, cell: &Cell<'_>) -> Result<Rollout, ModelError> {
         self.check(cell)?;
-        let push = cell.steering.map(|steering| self.push(steering));
         let mut context = cell.prompt.to_vec();
         let mut rollout = Rollout {
             tokens: Vec::new(),
@@ -213,7 +238,8 @@ impl ScriptedModel {
             cosines: Vec::new(),
         };
         for step in 0..cell.horizon {
-            let active = push.filter(|_| is_steered(cell, step));
+            let active = cell.steering.filter(|_| is_steered(cell, step));
+            let active = active.map(|steering| self.push(steering, context.len() - 1));
             rollout.cosines.extend(active.map(|push| push.cosine()));
             let token = largest(&self.logits(&context, step, active));
             let unsteered = self.logits(&context, step, None);
@@ -248,9 +274,7 @@ impl ScriptedModel {
         }
         match cell.steering {
             Some(Steering { neuron, dose, .. })
-                if neuron.layer >= self.shape.layers
-                    || neuron.index >= self.shape.d_ff
-                    || !dose.0.is_finite() =>
+                if !neuron.is_in(self.shape.layers, self.shape.d_ff) || !dose.0.is_finite() =>
             {
                 refuse("no such neuron, or the dose is not finite".into())
             }
@@ -310,8 +334,8 @@ impl Push {
         };
         let share = (self.g.0.abs() / at) as f32;
         match self.reaches(at) && step >= self.branch.flips_after {
-            true => SAID + 0.5 * share,
-            false => HELD_BACK + 0.5 * share.min(0.99),
+            true => SAID + GAINED * share,
+            false => HELD_BACK + GAINED * share.min(0.99),
         }
     }
 }
@@ -322,12 +346,19 @@ impl LanguageModel for ScriptedModel {
     }
 
     fn write_direction(&self, neuron: NeuronId) -> Vec<f32> {
+        if let Some(number) = neuron.direction() {
+            return random_direction(neuron.layer, number, self.shape.d_model);
+        }
         let scripted = self.neuron(neuron);
         let along = scripted.c0 / LEADING_SHARE.sqrt();
         let mut direction = vec![0.0; self.shape.d_model];
         direction[0] = (scripted.write_norm * along) as f32;
         direction[2 + neuron.index] = (scripted.write_norm * (1.0 - along * along).sqrt()) as f32;
         direction
+    }
+
+    fn ffn_norm(&self, _layer: usize) -> Option<FfnNorm> {
+        None
     }
 
     /// Token `t` is read off axis `2 + t mod d_ff`.
@@ -365,6 +396,11 @@ impl LanguageModel for ScriptedModel {
                 activations: per_layer(probe.activations, &|layer, at| {
                     self.activations(layer, context(at))
                 }),
+                ffn_outputs: per_layer(probe.ffn_outputs, &|_, _| vec![0.0; self.shape.d_model]),
+                embedded: match probe.embedded {
+                    true => vec![0.0; positions.len() * self.shape.d_model],
+                    false => Vec::new(),
+                },
                 logits: Vec::new(),
             };
             if probe.logits {
@@ -378,16 +414,49 @@ impl LanguageModel for ScriptedModel {
         Ok(())
     }
 
-    fn first_logits(
+    fn first_steps(
         &self,
         cells: &[Cell<'_>],
-        visit: &mut dyn FnMut(usize, &[f32]),
+        visit: &mut dyn FnMut(usize, FirstStep<'_>),
     ) -> Result<(), ModelError> {
         for (number, cell) in cells.iter().enumerate() {
             self.check(cell)?;
-            let push = cell.steering.filter(|_| is_steered(cell, 0));
-            let push = push.map(|steering| self.push(steering));
-            visit(number, &self.logits(cell.prompt, 0, push));
+            let last = cell.prompt.len() - 1;
+            let steering = cell.steering.filter(|_| is_steered(cell, 0));
+            let mut residual = self.residual(self.shape.layers - 1, last);
+            if let Some(steering) = steering {
+                let direction = self.write_direction(steering.neuron);
+                for (r, v) in residual.iter_mut().zip(direction) {
+                    *r += steering.dose.0 * v;
+                }
+            }
+            let push = steering.map(|steering| self.push(steering, last));
+            let step = FirstStep {
+                logits: &self.logits(cell.prompt, 0, push),
+                residual: &residual,
+            };
+            visit(number, step);
+        }
+        Ok(())
+    }
+
+    fn attributions(
+        &self,
+        prompts: &[&[TokenId]],
+        targets: &[TokenId],
+        controls: &[TokenId],
+        visit: &mut dyn FnMut(usize, Attribution),
+    ) -> Result<(), ModelError> {
+        let known = |token: &TokenId| (*token as usize) < self.words.len();
+        for (number, prompt) in prompts.iter().enumerate() {
+            let mut tokens = prompt.iter().chain(targets).chain(controls);
+            if prompt.is_empty() || !tokens.all(known) {
+                return Err(ModelError::NotApplied {
+                    steering: "of a gradient".into(),
+                    why: "a prompt is empty, or the model does not have one of the tokens".into(),
+                });
+            }
+            visit(number, self.attribution(prompt, targets, controls));
         }
         Ok(())
     }
@@ -427,5 +496,6 @@ fn surprise(logits: &[f32], token: TokenId) -> f32 {
     total.ln() - logits[token as usize]
 }
 
+mod attribution;
 #[cfg(test)]
 mod tests;

@@ -20,16 +20,21 @@ pub enum Task {
     Rollout,
     /// The tokens of a rollout, and its coordinates.
     Tokens,
-    /// One forward step: the logits after the last prompt token.
-    FirstLogits,
+    /// One forward step, which ends at the last prompt token.
+    FirstStep,
 }
 
 /// What a finished cell leaves.
 pub enum Outcome {
     /// Of a rollout.
     Rollout(Rollout),
-    /// Of a single step: the logits, `[vocab]`.
-    Logits(Vec<f32>),
+    /// Of a single step, see [`super::FirstStep`].
+    FirstStep {
+        /// `[vocab]`
+        logits: Vec<f32>,
+        /// `[d_model]`
+        residual: Vec<f32>,
+    },
 }
 
 /// The cells of one call, and what their rollouts share.

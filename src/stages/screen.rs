@@ -262,7 +262,7 @@ fn one_step_push(
     };
     let clean: Vec<Cell<'_>> = prompts.iter().map(|prompt| cell(prompt, None)).collect();
     let mut baseline = vec![0.0; clean.len()];
-    model.first_logits(&clean, &mut |i, logits| baseline[i] = difference(logits))?;
+    model.first_steps(&clean, &mut |i, step| baseline[i] = difference(step.logits))?;
 
     let signs = [Sign::Positive, Sign::Negative];
     let mut cells = Vec::with_capacity(neurons.len() * 2 * prompts.len());
@@ -284,8 +284,8 @@ fn one_step_push(
         }
     }
     let mut change = vec![0.0; cells.len()];
-    model.first_logits(&cells, &mut |i, logits| {
-        change[i] = difference(logits) - baseline[i % baseline.len()];
+    model.first_steps(&cells, &mut |i, step| {
+        change[i] = difference(step.logits) - baseline[i % baseline.len()];
     })?;
     Ok((neurons.iter().zip(change.chunks_exact(2 * prompts.len())))
         .map(|(&neuron, change)| {

@@ -47,6 +47,17 @@ fn run(model: &Transformer, cells: &[Cell<'_>]) -> Vec<Rollout> {
     rollouts.into_iter().map(Option::unwrap).collect()
 }
 
+/// Logits and residual of each cell's first step.
+fn first_steps(model: &Transformer, cells: &[Cell<'_>]) -> Vec<(Vec<f32>, Vec<f32>)> {
+    let mut steps = vec![(Vec::new(), Vec::new()); cells.len()];
+    model
+        .first_steps(cells, &mut |i, step| {
+            steps[i] = (step.logits.to_vec(), step.residual.to_vec());
+        })
+        .unwrap();
+    steps
+}
+
 fn prompts() -> impl Strategy<Value = Vec<Vec<u32>>> {
     prop::collection::vec(prop::collection::vec(5..350_u32, 1..40), 1..4)
 }
@@ -55,7 +66,11 @@ fn steering() -> impl Strategy<Value = Option<Steering>> {
     let window =
         prop::option::of((0..3_usize, 3..6_usize).prop_map(|(from, to)| StepWindow { from, to }));
     let apply = prop_oneof![Just(Apply::Generation), Just(Apply::All)];
-    let one = (0..8_usize, 0..384_usize, -400.0..400.0_f32, apply, window).prop_map(
+    let index = prop_oneof![
+        3 => 0..384_usize,
+        1 => NeuronId::FIRST_DIRECTION..NeuronId::FIRST_DIRECTION + 1000,
+    ];
+    let one = (0..8_usize, index, -400.0..400.0_f32, apply, window).prop_map(
         |(layer, index, dose, apply, window)| Steering {
             neuron: NeuronId { layer, index },
             dose: Dose(dose),
@@ -95,6 +110,14 @@ proptest! {
             Ok(())
         }).unwrap();
         prop_assert!(only.iter().eq(together.iter().map(|rollout| &rollout.tokens)), "tokens alone are others");
+        let steps = first_steps(&spacious(), &cells);
+        let backwards = first_steps(&single, &reversed);
+        prop_assert!(steps.iter().eq(backwards.iter().rev()), "the order or the number of threads matters to a first step");
+        for (i, _) in cells.iter().enumerate().filter(|(_, cell)| cell.sample.is_none()) {
+            let logits = &steps[i].0;
+            let largest = logits.iter().copied().fold(f32::MIN, f32::max);
+            prop_assert_eq!(logits[together[i].tokens[0] as usize], largest, "the first step of cell {} is not its rollout's", i);
+        }
         for (i, cell) in cells.iter().enumerate().step_by(7) {
             let alone = run(&single, std::slice::from_ref(cell));
             prop_assert_eq!(&alone[0], &together[i], "cell {} alone", i);
@@ -182,7 +205,13 @@ fn dose_0_is_no_intervention() {
 #[test]
 fn what_cannot_be_applied_is_an_error() {
     let model = cramped();
-    for (layer, index, dose) in [(8, 0, 1.0), (0, 384, 1.0), (0, 0, f32::INFINITY)] {
+    let direction = NeuronId::FIRST_DIRECTION;
+    for (layer, index, dose) in [
+        (8, 0, 1.0),
+        (0, 384, 1.0),
+        (8, direction, 1.0),
+        (0, 0, f32::INFINITY),
+    ] {
         let steering = Steering {
             neuron: NeuronId { layer, index },
             dose: Dose(dose),

@@ -1,5 +1,6 @@
 //! The one integration-test binary: a module per topic.
 
+mod attribution;
 mod candle_parity;
 mod codec;
 mod hub;
@@ -8,6 +9,8 @@ mod inspect;
 mod invariance;
 mod model_folder;
 mod parity;
+mod post_norm;
+mod random_directions;
 mod shared;
 mod shipped_models;
 mod spec_cli;

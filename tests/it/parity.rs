@@ -157,7 +157,7 @@ fn half_precision_is_near_single_precision() {
 /// A test for each tiny model of `tests/reference/models`.
 macro_rules! tiny_models {
     ($($test:ident: $name:literal),* $(,)?) => {
-        const TINY: &[&str] = &[$($name),*];
+        pub const TINY: &[&str] = &[$($name),*];
         $(
             #[test]
             fn $test() {
@@ -199,7 +199,7 @@ fn every_tiny_model_has_its_test() {
     assert_eq!(found, tested);
 }
 
-fn ours(path: &str) -> PathBuf {
+pub fn ours(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
@@ -245,6 +245,7 @@ fn hold_prompt(model: &dyn LanguageModel, prompt: &Prompt, indices: &[usize]) ->
         residuals: true,
         activations: true,
         logits: true,
+        ..Probe::default()
     };
     let sequence = Sequence {
         tokens: &prompt.tokens,

@@ -45,6 +45,8 @@ class Instrument:
         self.eos = eos if isinstance(eos, list) else [] if eos is None else [eos]
         family = self.config.model_type
         blocks = self.model.get_submodule(BLOCKS.get(family, "model.layers"))
+        # What stands between a down projection and the residual stream: a norm, or nothing.
+        self.after = [getattr(block, "post_feedforward_layernorm", None) for block in blocks]
         self.downs = [block.get_submodule(SITES.get(family, "mlp.down_proj")) for block in blocks]
         self.d_ff = self._columns(0).shape[1]
         self.residuals = [None] * len(blocks)  # block outputs (before the final norm), [positions, d_model] per layer
@@ -74,6 +76,15 @@ class Instrument:
     def write_direction(self, steering: Steering) -> torch.Tensor:
         """Column of the down projection, `[d_model]`."""
         return self._columns(steering.layer)[:, steering.index]
+
+    @torch.no_grad()
+    def effective_write(self, steering: Steering) -> torch.Tensor:
+        """Where a dose moves the residual stream, `[d_model]`: the column, times the gain of the RMSNorm after it if there is one."""
+        norm, direction = self.after[steering.layer], self.write_direction(steering)
+        if norm is None:
+            return direction
+        gain = norm.weight if self.config.model_type == "olmo2" else 1 + norm.weight  # Gemma stores its gain less 1
+        return gain * direction
 
     @torch.no_grad()
     def forward(self, tokens, first=0, prompt_length=1, steering=None, cache=None) -> torch.Tensor:

@@ -57,7 +57,7 @@ def rollout(instrument: Instrument, name: str, prompt, budgets=None, steering=No
         "tokens": tokens,
         "ended": tokens[-1] in instrument.eos,
         "nll": f32(negative_log_likelihood(instrument, prompt, tokens)),
-        "cosines": f32(cosines(residuals[:, steering.layer], instrument.write_direction(steering))) if steering else [],
+        "cosines": f32(cosines(residuals[:, steering.layer], instrument.effective_write(steering))) if steering else [],
         "min_margin": f32(margins.min()),
         "min_margin_step": int(margins.argmin()),
     }

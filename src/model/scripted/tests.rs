@@ -114,6 +114,7 @@ fn geometry_is_what_it_says() {
         residuals: true,
         activations: true,
         logits: true,
+        ..Probe::default()
     };
     let v = model.write_direction(NEURON);
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f32>();
@@ -157,11 +158,90 @@ fn a_push_raises_the_flipped_word() {
             sample: None,
         };
         let mut flipped = 0.0;
-        let mut visit = |_, logits: &[f32]| flipped = logits[6] - logits[1];
-        model.first_logits(&[cell], &mut visit).unwrap();
+        let mut visit = |_, step: FirstStep<'_>| flipped = step.logits[6] - step.logits[1];
+        model.first_steps(&[cell], &mut visit).unwrap();
         flipped
     };
     assert!(logit(0.0) < logit(0.2) && logit(0.2) < 0.0 && logit(0.5) > 0.0);
+}
+
+#[test]
+fn gradients_are_those_of_a_central_difference() {
+    let model = model();
+    let prompt = model.encode("count").unwrap();
+    let readout = |dose: f32| {
+        let cell = Cell {
+            prompt: &prompt,
+            steering: Some(Steering {
+                neuron: NEURON,
+                dose: Dose(dose),
+                apply: Apply::Generation,
+                window: None,
+            }),
+            horizon: 1,
+            stop_at_end: true,
+            stop_at_loop: None,
+            sample: None,
+        };
+        let mut value = 0.0;
+        let mut visit = |_, step: FirstStep<'_>| value = step.logits[6] - step.logits[1];
+        model.first_steps(&[cell], &mut visit).unwrap();
+        value
+    };
+    let mut found = Attribution::default();
+    let mut visit = |_, attribution| found = attribution;
+    (model.attributions(&[&prompt], &[6], &[1], &mut visit)).unwrap();
+    // Positive doses flip at half the dose of negative ones: a central difference sees half of the difference.
+    let difference = (readout(1.0) - readout(-1.0)) / 2.0;
+    assert!(difference > 1e-3);
+    assert!((found.gradients[NEURON.layer][NEURON.index] - difference).abs() < 1e-6);
+    let others = found.gradients.iter().flatten().filter(|g| **g != 0.0);
+    assert_eq!(others.count(), 1);
+    let refused = model.attributions(&[&prompt], &[99], &[], &mut |_, _| ());
+    assert!(refused.is_err());
+}
+
+#[test]
+fn a_random_direction_moves_the_stream_along_itself() {
+    let model = model();
+    let prompt = model.encode("please count").unwrap();
+    let site = NeuronId::random_direction(1, 4);
+    let direction = model.write_direction(site);
+    let cell = |dose| Cell {
+        prompt: &prompt,
+        steering: Some(Steering {
+            neuron: site,
+            dose: Dose(dose),
+            apply: Apply::Generation,
+            window: None,
+        }),
+        horizon: 3,
+        stop_at_end: false,
+        stop_at_loop: None,
+        sample: None,
+    };
+    let cells = [cell(0.0), cell(5.0)];
+    let mut residuals = Vec::new();
+    let mut visit = |_, step: FirstStep<'_>| residuals.push(step.residual.to_vec());
+    model.first_steps(&cells, &mut visit).unwrap();
+    for ((before, after), v) in residuals[0].iter().zip(&residuals[1]).zip(&direction) {
+        assert!((after - before - 5.0 * v).abs() < 1e-5);
+    }
+    assert_eq!(model.budget(site), residual_norm(1));
+    let mut cosines = Vec::new();
+    let mut finished = |_, rollout: Rollout| {
+        cosines = rollout.cosines;
+        Ok(())
+    };
+    model.rollouts(&cells[1..], &mut finished).unwrap();
+    for (step, cosine) in cosines.iter().enumerate() {
+        let residual = model.residual(1, prompt.len() - 1 + step);
+        let moved: Vec<f32> = (residual.iter().zip(&direction))
+            .map(|(r, v)| r + 5.0 * v)
+            .collect();
+        let expected = crate::model::kernels::cosine(&moved, &direction);
+        assert!((cosine - expected).abs() < 1e-5, "step {step}");
+    }
 }
 
 #[test]

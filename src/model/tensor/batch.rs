@@ -1,12 +1,15 @@
 //! A batch of rollouts of prompts of one length, from the prompt to the last token.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use candle_core::{DType, Result, Tensor};
 
-use super::forward::{Cache, TensorDecoder, TensorHook};
+use super::forward::{Cache, TensorHook, Unsteered};
+use super::weights::TensorDecoder;
 use crate::model::choice::{Choice, choice, is_steered};
 use crate::model::kernels::{self, LogSumExp};
+use crate::model::write::{FfnNorm, Write};
 use crate::model::{Cell, ModelError, Rollout, Steering};
 use crate::units::{NeuronId, TokenId};
 
@@ -40,7 +43,9 @@ pub struct Run<'a> {
     rollouts: Vec<Rollout>,
     choices: Vec<Choice>,
     finished: Vec<bool>,
-    directions: BTreeMap<NeuronId, Vec<f32>>,
+    writes: BTreeMap<NeuronId, Write>,
+    /// The output of the last block at the last position, `[batch, d_model]`.
+    residual: Option<Tensor>,
     /// Generation steps made.
     steps: usize,
 }
@@ -51,8 +56,16 @@ impl<'a> Run<'a> {
         decoder: &'a TensorDecoder,
         batch: &'a Batch<'a>,
         end_of_text: &'a [TokenId],
-    ) -> Self {
-        Self {
+    ) -> Result<Self> {
+        let mut writes = BTreeMap::new();
+        for steering in batch.cells.iter().filter_map(|cell| cell.steering) {
+            if let Entry::Vacant(entry) = writes.entry(steering.neuron) {
+                let norm: Option<FfnNorm> = decoder.ffn_norm(steering.neuron.layer)?;
+                let direction = decoder.write_direction(steering.neuron)?;
+                entry.insert(Write::new(direction, norm.as_ref()));
+            }
+        }
+        Ok(Self {
             decoder,
             batch,
             end_of_text,
@@ -60,9 +73,10 @@ impl<'a> Run<'a> {
             rollouts: vec![Rollout::default(); batch.cells.len()],
             choices: batch.cells.iter().map(|cell| choice(cell)).collect(),
             finished: vec![false; batch.cells.len()],
-            directions: BTreeMap::new(),
+            writes,
+            residual: None,
             steps: 0,
-        }
+        })
     }
 
     /// Generates every rollout to its end, then reads the tokens again without steering for their likelihood.
@@ -102,15 +116,20 @@ impl<'a> Run<'a> {
         let mut hook = Doses {
             decoder: self.decoder,
             cells: &self.batch.cells,
+            writes: &self.writes,
             first,
             prompt_len,
             outputs: BTreeMap::new(),
+            residual: None,
         };
         let batch = self.batch.cells.len();
         let hidden = self
             .decoder
             .forward(&tokens, batch, first, &mut self.cache, &mut hook)?;
-        let outputs = hook.outputs;
+        let Doses {
+            outputs, residual, ..
+        } = hook;
+        self.residual = residual;
         self.read_cosines(&outputs)?;
         self.steps += 1;
         let last = hidden
@@ -118,6 +137,14 @@ impl<'a> Run<'a> {
             .squeeze(1)?
             .contiguous()?;
         Ok(self.decoder.logits(&last)?.to_vec2()?)
+    }
+
+    /// The output of the last block at the last position of the last step, `[d_model]` for each cell.
+    pub fn residuals(&self) -> Result<Vec<Vec<f32>>> {
+        match &self.residual {
+            Some(residual) => residual.to_dtype(DType::F32)?.to_vec2(),
+            None => Ok(Vec::new()),
+        }
     }
 
     /// The coordinate of each row that was steered at this step.
@@ -132,16 +159,14 @@ impl<'a> Run<'a> {
             if self.finished[row] {
                 continue;
             }
-            let NeuronId { layer, index } = steering.neuron;
-            if !self.directions.contains_key(&steering.neuron) {
-                let direction = self.decoder.write_direction(layer, index)?;
-                self.directions.insert(steering.neuron, direction);
-            }
-            let output = outputs.get(&layer).ok_or_else(|| ModelError::NotApplied {
-                steering: place(&steering, self.steps),
-                why: "the forward pass has no such layer".into(),
-            })?;
-            let cosine = kernels::cosine(&output[row], &self.directions[&steering.neuron]);
+            let output =
+                outputs
+                    .get(&steering.neuron.layer)
+                    .ok_or_else(|| ModelError::NotApplied {
+                        steering: place(&steering, self.steps),
+                        why: "the forward pass has no such layer".into(),
+                    })?;
+            let cosine = kernels::cosine(&output[row], self.writes[&steering.neuron].effective());
             if !output[row].iter().all(|x| x.is_finite()) {
                 return Err(ModelError::NotFinite {
                     what: "the residual stream",
@@ -222,57 +247,85 @@ fn place(steering: &Steering, step: usize) -> String {
     )
 }
 
-/// Changes nothing.
-struct Unsteered;
-
-impl TensorHook for Unsteered {}
-
 /// Adds each row's dose.
 struct Doses<'a> {
     decoder: &'a TensorDecoder,
     cells: &'a [&'a Cell<'a>],
+    writes: &'a BTreeMap<NeuronId, Write>,
     /// Position of the first token that is read.
     first: usize,
     prompt_len: usize,
     /// Block outputs at the last position, by layer that holds a steered neuron: `[batch × d_model]`.
     outputs: BTreeMap<usize, Vec<Vec<f32>>>,
+    /// The last of them, as a tensor.
+    residual: Option<Tensor>,
 }
 
 impl Doses<'_> {
-    fn steers(&self, layer: usize) -> bool {
-        let in_layer = |cell: &&Cell<'_>| cell.steering.is_some_and(|s| s.neuron.layer == layer);
-        self.cells.iter().any(in_layer)
+    /// The interventions on a layer, with the rows of their cells.
+    fn on(&self, layer: usize) -> impl Iterator<Item = (usize, Steering)> {
+        let steered = self.cells.iter().map(|cell| cell.steering);
+        let in_layer = move |(row, steering): (usize, Option<Steering>)| {
+            Some((row, steering.filter(|s| s.neuron.layer == layer)?))
+        };
+        steered.enumerate().filter_map(in_layer)
+    }
+
+    /// Adds to `x: [batch, positions, width]`, at each steered position of these cells, what `add` puts into a row of zeros.
+    fn added(
+        &self,
+        x: Tensor,
+        steered: &[(usize, Steering)],
+        add: impl Fn(&Steering, &mut [f32]),
+    ) -> Result<Tensor> {
+        if steered.is_empty() {
+            return Ok(x);
+        }
+        let (batch, count, width) = x.dims3()?;
+        let mut doses = vec![0.0_f32; batch * count * width];
+        for (row, steering) in steered {
+            for offset in 0..count {
+                let step = (self.first + offset + 1).checked_sub(self.prompt_len);
+                if is_steered(steering, step) {
+                    add(
+                        steering,
+                        &mut doses[(row * count + offset) * width..][..width],
+                    );
+                }
+            }
+        }
+        let doses = Tensor::from_vec(doses, (batch, count, width), self.decoder.device())?;
+        x + doses.to_dtype(self.decoder.dtype())?
     }
 }
 
 impl TensorHook for Doses<'_> {
     fn activations(&mut self, layer: usize, activations: Tensor) -> Result<Tensor> {
-        if !self.steers(layer) {
-            return Ok(activations);
-        }
-        let (batch, count, d_ff) = activations.dims3()?;
-        let mut doses = vec![0.0_f32; batch * count * d_ff];
-        for (row, cell) in self.cells.iter().enumerate() {
-            let Some(steering) = cell.steering.filter(|s| s.neuron.layer == layer) else {
-                continue;
-            };
-            for offset in 0..count {
-                let step = (self.first + offset + 1).checked_sub(self.prompt_len);
-                if is_steered(&steering, step) {
-                    doses[(row * count + offset) * d_ff + steering.neuron.index] = steering.dose.0;
-                }
+        let neurons = |(_, s): &(usize, Steering)| s.neuron.direction().is_none();
+        let steered: Vec<_> = self.on(layer).filter(neurons).collect();
+        self.added(activations, &steered, |steering, row| {
+            row[steering.neuron.index] = steering.dose.0;
+        })
+    }
+
+    fn ffn_output(&mut self, layer: usize, written: Tensor) -> Result<Tensor> {
+        let directions = |(_, s): &(usize, Steering)| s.neuron.direction().is_some();
+        let steered: Vec<_> = self.on(layer).filter(directions).collect();
+        self.added(written, &steered, |steering, row| {
+            let direction = &self.writes[&steering.neuron].direction;
+            for (x, v) in row.iter_mut().zip(direction) {
+                *x = steering.dose.0 * v;
             }
-        }
-        let doses = Tensor::from_vec(doses, (batch, count, d_ff), self.decoder.device())?;
-        activations + doses.to_dtype(self.decoder.dtype())?
+        })
     }
 
     fn block_output(&mut self, layer: usize, residual: &Tensor) -> Result<()> {
-        if self.steers(layer) {
-            let last = residual.narrow(1, residual.dim(1)? - 1, 1)?.squeeze(1)?;
-            self.outputs
-                .insert(layer, last.to_dtype(DType::F32)?.to_vec2()?);
+        let last = residual.narrow(1, residual.dim(1)? - 1, 1)?.squeeze(1)?;
+        if self.on(layer).next().is_some() {
+            let output = last.to_dtype(DType::F32)?.to_vec2()?;
+            self.outputs.insert(layer, output);
         }
+        self.residual = Some(last);
         Ok(())
     }
 }

@@ -1,20 +1,20 @@
 //! The forward pass on candle tensors: for accelerators, and for half-precision arithmetic on any device.
 //!
-//! The same parts as [`super::super::decoder`], on a batch of sequences of one length. Weights are held once: each moves from the
-//! processor's `f32` to the device as it is converted. Norms, softmax and logits are computed in `f32`, the rest in the chosen number
-//! type, as transformers does.
+//! The same parts as [`super::super::decoder`], on a batch of sequences of one length. Norms, softmax and logits are computed in `f32`,
+//! the rest in the number type of the embedded tokens, as transformers does.
 
-use std::sync::Arc;
-
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{D, DType, Device, Result, Tensor};
 use candle_nn::{ops, rotary_emb};
 use candle_transformers::utils::repeat_kv;
 
-use crate::model::decoder::{Block, Decoder, Residual, Sizes};
-use crate::model::kernels::Scores;
-use crate::model::parts::{Activation, Attention, FeedForward, Linear, Norm, Vocabulary};
+use super::weights::{
+    TensorAttention, TensorBlock, TensorDecoder, TensorFeedForward, TensorLinear, TensorNorm,
+};
+use crate::model::decoder::Residual;
+use crate::model::parts::Activation;
 use crate::model::rope::Rope;
-use crate::units::TokenId;
+use crate::model::write::{FfnNorm, random_direction};
+use crate::units::{NeuronId, TokenId};
 
 /// Sees, and may change, what happens inside a forward pass.
 pub trait TensorHook {
@@ -23,176 +23,62 @@ pub trait TensorHook {
         Ok(activations)
     }
 
+    /// The output of a layer's down projection, bias included, before any norm after it: `[batch, positions, d_model]`.
+    fn ffn_output(&mut self, _layer: usize, written: Tensor) -> Result<Tensor> {
+        Ok(written)
+    }
+
+    /// The residual stream before the first block, `[batch, positions, d_model]`.
+    fn embedded(&mut self, _residual: &Tensor) -> Result<()> {
+        Ok(())
+    }
+
     /// The residual stream at the output of a block, `[batch, positions, d_model]`.
     fn block_output(&mut self, _layer: usize, _residual: &Tensor) -> Result<()> {
         Ok(())
     }
 }
 
-/// Keys and values of a batch by layer, each `[batch, kv heads, positions, head_dim]`; none before the first forward pass.
-pub type Cache = Vec<Option<(Tensor, Tensor)>>;
+/// Changes nothing.
+pub struct Unsteered;
 
-/// A model's weights on a device.
-pub struct TensorDecoder {
-    /// Sizes.
-    pub sizes: Sizes,
-    device: Device,
-    dtype: DType,
-    /// `[vocab, d_model]`
-    embedding: Tensor,
-    scale: f64,
-    /// `[context, d_model]`
-    positions: Option<Tensor>,
-    /// `[vocab, d_model]`
-    head: Tensor,
-    soft_cap: Option<f32>,
-    blocks: Vec<TensorBlock>,
-    norm: TensorNorm,
+impl TensorHook for Unsteered {}
+
+/// Keys and values of a batch in one layer, each `[batch, kv heads, positions, head_dim]`; none before the first forward pass.
+pub type LayerCache = Option<(Tensor, Tensor)>;
+
+/// Keys and values of a batch by layer.
+pub type Cache = Vec<LayerCache>;
+
+/// How norms, softmax and rotations are computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kernels {
+    /// By candle-nn's own kernels, which have no backward pass.
+    Fused,
+    /// By plain tensor operations, through which candle finds gradients.
+    Differentiable,
 }
 
-struct TensorBlock {
-    attention_norm: Option<TensorNorm>,
-    attention: TensorAttention,
-    after_attention: Option<TensorNorm>,
-    feed_forward_norm: Option<TensorNorm>,
-    feed_forward: TensorFeedForward,
-    after_feed_forward: Option<TensorNorm>,
-    residual: Residual,
-}
-
-/// Gain and bias stay in `f32`.
-struct TensorNorm {
-    gain: Tensor,
-    bias: Option<Tensor>,
-    eps: f32,
-}
-
-struct TensorLinear {
-    /// `[inputs, outputs]`
-    weight: Tensor,
-    bias: Option<Tensor>,
-}
-
-struct TensorAttention {
-    query: TensorLinear,
-    key: TensorLinear,
-    value: TensorLinear,
-    output: TensorLinear,
-    query_key_norms: Option<(TensorNorm, TensorNorm)>,
-    rope: Option<Arc<Rope>>,
-    heads: crate::model::kernels::Heads,
-    scores: Scores,
-    window: Option<usize>,
-}
-
-struct TensorFeedForward {
-    gate: Option<TensorLinear>,
-    up: TensorLinear,
-    down: TensorLinear,
-    activation: Activation,
-}
-
-/// A matrix, row by row.
-fn rows<R: IntoIterator<Item = f32>>(count: usize, row: impl Fn(usize) -> R) -> Vec<f32> {
-    (0..count).flat_map(row).collect()
-}
-
-/// Where tensors go.
-struct Move<'a> {
-    device: &'a Device,
-    dtype: DType,
-}
-
-impl Move<'_> {
-    fn tensor(&self, values: Vec<f32>, shape: impl Into<candle_core::Shape>) -> Result<Tensor> {
-        Tensor::from_vec(values, shape, &Device::Cpu)?
-            .to_dtype(self.dtype)?
-            .to_device(self.device)
-    }
-
-    fn norm(&self, norm: Norm) -> Result<TensorNorm> {
-        let exact = |values: Vec<f32>| Tensor::new(values, self.device);
-        Ok(match norm {
-            Norm::Rms { gain, eps } => TensorNorm {
-                gain: exact(gain)?,
-                bias: None,
-                eps,
-            },
-            Norm::Layer { gain, bias, eps } => TensorNorm {
-                gain: exact(gain)?,
-                bias: Some(exact(bias)?),
-                eps,
-            },
-        })
-    }
-
-    fn linear(&self, linear: Linear) -> Result<TensorLinear> {
-        let (inputs, outputs) = (linear.weight.inputs(), linear.weight.outputs());
-        Ok(TensorLinear {
-            weight: self.tensor(
-                rows(inputs, |i| linear.weight.of_input(i)),
-                (inputs, outputs),
-            )?,
-            bias: linear
-                .bias
-                .map(|bias| self.tensor(bias, outputs))
-                .transpose()?,
-        })
-    }
-
-    fn attention(&self, attention: Attention) -> Result<TensorAttention> {
-        let norms = attention.query_key_norms;
-        Ok(TensorAttention {
-            query: self.linear(attention.query)?,
-            key: self.linear(attention.key)?,
-            value: self.linear(attention.value)?,
-            output: self.linear(attention.output)?,
-            query_key_norms: norms
-                .map(|(query, key)| {
-                    Ok::<_, candle_core::Error>((self.norm(query)?, self.norm(key)?))
-                })
-                .transpose()?,
-            rope: attention.rope,
-            heads: attention.heads,
-            scores: attention.scores,
-            window: attention.window,
-        })
-    }
-
-    fn feed_forward(&self, feed_forward: FeedForward) -> Result<TensorFeedForward> {
-        Ok(TensorFeedForward {
-            gate: feed_forward
-                .gate
-                .map(|gate| self.linear(gate))
-                .transpose()?,
-            up: self.linear(feed_forward.up)?,
-            down: self.linear(feed_forward.down)?,
-            activation: feed_forward.activation,
-        })
-    }
-
-    fn block(&self, block: Block) -> Result<TensorBlock> {
-        let norm = |norm: Option<Norm>| norm.map(|norm| self.norm(norm)).transpose();
-        Ok(TensorBlock {
-            attention_norm: norm(block.attention_norm)?,
-            attention: self.attention(block.attention)?,
-            after_attention: norm(block.after_attention)?,
-            feed_forward_norm: norm(block.feed_forward_norm)?,
-            feed_forward: self.feed_forward(block.feed_forward)?,
-            after_feed_forward: norm(block.after_feed_forward)?,
-            residual: block.residual,
-        })
-    }
+/// A forward pass over some positions.
+#[derive(Clone, Copy, Debug)]
+pub struct Pass {
+    /// The first of them.
+    pub first: usize,
+    /// How it is computed.
+    pub kernels: Kernels,
 }
 
 impl TensorNorm {
     /// Normalises the last dimension in parts as long as the gain.
-    fn apply(&self, x: &Tensor) -> Result<Tensor> {
+    pub fn apply(&self, x: &Tensor, kernels: Kernels) -> Result<Tensor> {
         let width = self.gain.elem_count();
         let rows = x.to_dtype(DType::F32)?.reshape(((), width))?.contiguous()?;
-        let normed = match &self.bias {
-            None => ops::rms_norm(&rows, &self.gain, self.eps)?,
-            Some(bias) => ops::layer_norm(&rows, &self.gain, bias, self.eps)?,
+        let (gain, eps) = (&self.gain, self.eps);
+        let normed = match (&self.bias, kernels) {
+            (None, Kernels::Fused) => ops::rms_norm(&rows, gain, eps)?,
+            (None, Kernels::Differentiable) => ops::rms_norm_slow(&rows, gain, eps)?,
+            (Some(bias), Kernels::Fused) => ops::layer_norm(&rows, gain, bias, eps)?,
+            (Some(bias), Kernels::Differentiable) => ops::layer_norm_slow(&rows, gain, bias, eps)?,
         };
         normed.reshape(x.shape())?.to_dtype(x.dtype())
     }
@@ -203,9 +89,9 @@ impl TensorLinear {
         let (batch, positions, inputs) = x.dims3()?;
         let out = x
             .reshape((batch * positions, inputs))?
-            .matmul(&self.weight)?;
+            .matmul(&self.weight.to_dtype(x.dtype())?)?;
         let out = match &self.bias {
-            Some(bias) => out.broadcast_add(bias)?,
+            Some(bias) => out.broadcast_add(&bias.to_dtype(x.dtype())?)?,
             None => out,
         };
         out.reshape((batch, positions, ()))
@@ -213,17 +99,13 @@ impl TensorLinear {
 }
 
 impl TensorAttention {
-    fn apply(
-        &self,
-        x: &Tensor,
-        first: usize,
-        cache: &mut Option<(Tensor, Tensor)>,
-    ) -> Result<Tensor> {
+    fn apply(&self, x: &Tensor, pass: Pass, cache: &mut LayerCache) -> Result<Tensor> {
+        let Pass { first, kernels } = pass;
         let (batch, count, _) = x.dims3()?;
         let heads = self.heads;
         let (mut q, mut k) = (self.query.apply(x)?, self.key.apply(x)?);
         if let Some((query_norm, key_norm)) = &self.query_key_norms {
-            (q, k) = (query_norm.apply(&q)?, key_norm.apply(&k)?);
+            (q, k) = (query_norm.apply(&q, kernels)?, key_norm.apply(&k, kernels)?);
         }
         let parted = |x: &Tensor, heads: usize| {
             let parted = x.reshape((batch, count, heads, self.heads.dim))?;
@@ -232,7 +114,7 @@ impl TensorAttention {
         let (mut q, mut k) = (parted(&q, heads.query)?, parted(&k, heads.kv)?);
         let mut v = parted(&self.value.apply(x)?, heads.kv)?;
         if let Some(rope) = &self.rope {
-            (q, k) = (rotated(&q, rope, first)?, rotated(&k, rope, first)?);
+            (q, k) = (rotated(&q, rope, pass)?, rotated(&k, rope, pass)?);
         }
         if let Some((keys, values)) = cache {
             k = Tensor::cat(&[&*keys, &k], 2)?;
@@ -251,21 +133,23 @@ impl TensorAttention {
         if let Some(mask) = mask(first, count, self.window, x.device())? {
             scores = scores.broadcast_add(&mask)?;
         }
-        let seen = ops::softmax_last_dim(&scores.contiguous()?)?
-            .to_dtype(x.dtype())?
-            .matmul(&v)?;
+        let shares = match kernels {
+            Kernels::Fused => ops::softmax_last_dim(&scores.contiguous()?)?,
+            Kernels::Differentiable => ops::softmax(&scores, D::Minus1)?,
+        };
+        let seen = shares.to_dtype(x.dtype())?.matmul(&v)?;
         let seen = seen.transpose(1, 2)?.reshape((batch, count, ()))?;
         self.output.apply(&seen)
     }
 }
 
 /// `cap · tanh(x / cap)`
-fn capped(x: &Tensor, cap: f32) -> Result<Tensor> {
+pub fn capped(x: &Tensor, cap: f32) -> Result<Tensor> {
     (x / cap as f64)?.tanh()? * cap as f64
 }
 
 /// Rotates the first channels of each head, `x: [batch, heads, positions, head_dim]`.
-fn rotated(x: &Tensor, rope: &Rope, first: usize) -> Result<Tensor> {
+fn rotated(x: &Tensor, rope: &Rope, Pass { first, kernels }: Pass) -> Result<Tensor> {
     let (_, _, count, dim) = x.dims4()?;
     let half = rope.channels() / 2;
     let table = |part: usize| {
@@ -274,7 +158,10 @@ fn rotated(x: &Tensor, rope: &Rope, first: usize) -> Result<Tensor> {
         Tensor::from_vec(values, (count, half), x.device())?.to_dtype(x.dtype())
     };
     let turned = x.narrow(3, 0, 2 * half)?.contiguous()?;
-    let turned = rotary_emb::rope(&turned, &table(0)?, &table(1)?)?;
+    let turned = match kernels {
+        Kernels::Fused => rotary_emb::rope(&turned, &table(0)?, &table(1)?)?,
+        Kernels::Differentiable => rotary_emb::rope_slow(&turned, &table(0)?, &table(1)?)?,
+    };
     match 2 * half == dim {
         true => Ok(turned),
         false => Tensor::cat(&[&turned, &x.narrow(3, 2 * half, dim - 2 * half)?], 3)?.contiguous(),
@@ -320,35 +207,36 @@ impl TensorFeedForward {
             Some(gate) => (activate(gate.apply(x)?)? * up)?,
             None => activate(up)?,
         };
-        self.down.apply(&hook.activations(layer, activations)?)
+        let written = self.down.apply(&hook.activations(layer, activations)?)?;
+        hook.ffn_output(layer, written)
     }
 }
 
-fn normed(norm: &Option<TensorNorm>, x: Tensor) -> Result<Tensor> {
+fn normed(norm: &Option<TensorNorm>, x: Tensor, kernels: Kernels) -> Result<Tensor> {
     match norm {
-        Some(norm) => norm.apply(&x),
+        Some(norm) => norm.apply(&x, kernels),
         None => Ok(x),
     }
 }
 
 impl TensorBlock {
-    fn apply(
+    /// Takes `x: [batch, positions, d_model]`, the residual stream, through the block of this layer.
+    pub fn apply(
         &self,
         x: Tensor,
         layer: usize,
-        first: usize,
-        cache: &mut Cache,
+        pass: Pass,
+        cache: &mut LayerCache,
         hook: &mut dyn TensorHook,
     ) -> Result<Tensor> {
-        let read = normed(&self.attention_norm, x.clone())?;
-        let attended = self.attention.apply(&read, first, &mut cache[layer])?;
-        let attended = normed(&self.after_attention, attended)?;
+        let kernels = pass.kernels;
+        let read = normed(&self.attention_norm, x.clone(), kernels)?;
+        let attended = self.attention.apply(&read, pass, cache)?;
+        let attended = normed(&self.after_attention, attended, kernels)?;
         let fed = |x: &Tensor, hook: &mut dyn TensorHook| {
-            let read = normed(&self.feed_forward_norm, x.clone())?;
-            normed(
-                &self.after_feed_forward,
-                self.feed_forward.apply(&read, layer, hook)?,
-            )
+            let read = normed(&self.feed_forward_norm, x.clone(), kernels)?;
+            let written = self.feed_forward.apply(&read, layer, hook)?;
+            normed(&self.after_feed_forward, written, kernels)
         };
         match self.residual {
             Residual::Serial => {
@@ -365,41 +253,6 @@ impl TensorBlock {
 }
 
 impl TensorDecoder {
-    /// Moves a model to a device, in a number type.
-    pub fn new(decoder: Decoder, device: &Device, dtype: DType) -> Result<Self> {
-        let to = Move { device, dtype };
-        let Vocabulary {
-            embedding,
-            scale,
-            positions,
-            unembedding,
-            soft_cap,
-        } = decoder.vocabulary;
-        let sizes = decoder.sizes;
-        let (vocab, width) = (sizes.vocab, sizes.d_model);
-        let head = rows(vocab, |token| unembedding.of_output(token));
-        let head = to.tensor(head, (vocab, width))?;
-        Ok(Self {
-            sizes,
-            device: device.clone(),
-            dtype,
-            embedding: match embedding {
-                Some(embedding) => to.tensor(embedding, (vocab, width))?,
-                None => head.clone(),
-            },
-            head,
-            scale: scale as f64,
-            positions: positions
-                .map(|positions| to.tensor(positions, (sizes.context, width)))
-                .transpose()?,
-            soft_cap,
-            blocks: (decoder.blocks.into_iter())
-                .map(|block| to.block(block))
-                .collect::<Result<_>>()?,
-            norm: to.norm(decoder.norm)?,
-        })
-    }
-
     /// The device.
     pub fn device(&self) -> &Device {
         &self.device
@@ -425,18 +278,49 @@ impl TensorDecoder {
         cache: &mut Cache,
         hook: &mut dyn TensorHook,
     ) -> Result<Tensor> {
+        let pass = Pass {
+            first,
+            kernels: Kernels::Fused,
+        };
+        let x = self.embed(tokens, batch, first, self.dtype)?;
+        let x = self.through_blocks(x, pass, cache, hook)?;
+        self.norm.apply(&x, pass.kernels)
+    }
+
+    /// The residual stream before the first block, `[batch, count, d_model]`, in a number type, which the pass then keeps.
+    pub fn embed(
+        &self,
+        tokens: &[TokenId],
+        batch: usize,
+        first: usize,
+        dtype: DType,
+    ) -> Result<Tensor> {
         let count = tokens.len() / batch;
         let tokens = Tensor::new(tokens, &self.device)?;
-        let mut x =
-            (self.embedding.index_select(&tokens, 0)? * self.scale)?.reshape((batch, count, ()))?;
-        if let Some(positions) = &self.positions {
-            x = x.broadcast_add(&positions.narrow(0, first, count)?)?;
+        let rows = self.embedding.index_select(&tokens, 0)?.to_dtype(dtype)?;
+        let x = (rows * self.scale)?.reshape((batch, count, ()))?;
+        match &self.positions {
+            Some(positions) => {
+                x.broadcast_add(&positions.narrow(0, first, count)?.to_dtype(dtype)?)
+            }
+            None => Ok(x),
         }
-        for (layer, block) in self.blocks.iter().enumerate() {
-            x = block.apply(x, layer, first, cache, hook)?;
+    }
+
+    /// Takes the residual stream through every block. Keys and values are in the cache afterwards.
+    pub fn through_blocks(
+        &self,
+        mut x: Tensor,
+        pass: Pass,
+        cache: &mut Cache,
+        hook: &mut dyn TensorHook,
+    ) -> Result<Tensor> {
+        hook.embedded(&x)?;
+        for (layer, (block, cache)) in self.blocks.iter().zip(cache).enumerate() {
+            x = block.apply(x, layer, pass, cache, hook)?;
             hook.block_output(layer, &x)?;
         }
-        self.norm.apply(&x)
+        Ok(x)
     }
 
     /// Logits in `f32`, `[rows, vocab]`, of normalised rows `[rows, d_model]`.
@@ -448,15 +332,25 @@ impl TensorDecoder {
         }
     }
 
-    /// The write direction of a neuron, `[d_model]`.
-    pub fn write_direction(&self, layer: usize, index: usize) -> Result<Vec<f32>> {
-        self.blocks[layer]
-            .feed_forward
-            .down
-            .weight
-            .get(index)?
-            .to_dtype(DType::F32)?
-            .to_vec1()
+    /// Write direction of a neuron, or a random direction, `[d_model]`.
+    pub fn write_direction(&self, neuron: NeuronId) -> Result<Vec<f32>> {
+        let down = &self.blocks[neuron.layer].feed_forward.down.weight;
+        match neuron.direction() {
+            Some(number) => Ok(random_direction(neuron.layer, number, self.sizes.d_model)),
+            None => down.get(neuron.index)?.to_dtype(DType::F32)?.to_vec1(),
+        }
+    }
+
+    /// The norm between a layer's down projection and the residual stream.
+    pub fn ffn_norm(&self, layer: usize) -> Result<Option<FfnNorm>> {
+        let Some(TensorNorm { gain, bias, eps }) = &self.blocks[layer].after_feed_forward else {
+            return Ok(None);
+        };
+        Ok(Some(FfnNorm {
+            gain: gain.to_vec1()?,
+            bias: bias.as_ref().map(Tensor::to_vec1).transpose()?,
+            eps: *eps,
+        }))
     }
 
     /// A token's row of the unembedding times the gain of the final norm, `[d_model]`.

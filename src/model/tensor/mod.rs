@@ -5,18 +5,24 @@
 
 mod batch;
 mod forward;
+mod gradient;
+mod weights;
 
 use candle_core::{DType, Device};
 
+use super::check::{self, Readout};
 use super::checkpoint::Checkpoint;
-use super::engine;
 use super::tensors::Tensors;
 use super::{
-    Cell, LanguageModel, ModelError, ModelHeader, Observed, Probe, Rollout, Sequence, Shape,
+    Attribution, Cell, FfnNorm, FirstStep, LanguageModel, ModelError, ModelHeader, Observed, Probe,
+    Rollout, Sequence, Shape,
 };
 use crate::units::{NeuronId, TokenId};
 use batch::{Batch, Run};
-use forward::{TensorDecoder, TensorHook};
+use forward::TensorHook;
+
+pub use gradient::attributions;
+pub use weights::TensorDecoder;
 
 /// Rollouts that are made together.
 pub const BATCH: usize = 64;
@@ -41,7 +47,7 @@ impl TensorTransformer {
     /// Batches of cells by number: prompts of one length, in the order of the cells.
     fn batches<'a>(&self, cells: &'a [Cell<'a>]) -> Result<Vec<Batch<'a>>, ModelError> {
         for cell in cells {
-            engine::check(&self.decoder.sizes, cell)?;
+            check::cell(&self.decoder.sizes, cell)?;
         }
         let mut order: Vec<usize> = (0..cells.len()).collect();
         order.sort_by_key(|&i| (cells[i].prompt.len(), i));
@@ -59,8 +65,13 @@ impl LanguageModel for TensorTransformer {
     }
 
     fn write_direction(&self, neuron: NeuronId) -> Vec<f32> {
-        (self.decoder.write_direction(neuron.layer, neuron.index))
+        (self.decoder.write_direction(neuron))
             .expect("the neuron is in the model, and its weights were moved to the device")
+    }
+
+    fn ffn_norm(&self, layer: usize) -> Option<FfnNorm> {
+        (self.decoder.ffn_norm(layer))
+            .expect("the layer is in the model, and its weights were moved to the device")
     }
 
     fn readout_direction(&self, token: TokenId) -> Vec<f32> {
@@ -84,18 +95,29 @@ impl LanguageModel for TensorTransformer {
         Ok(())
     }
 
-    fn first_logits(
+    fn first_steps(
         &self,
         cells: &[Cell<'_>],
-        visit: &mut dyn FnMut(usize, &[f32]),
+        visit: &mut dyn FnMut(usize, FirstStep<'_>),
     ) -> Result<(), ModelError> {
         for batch in self.batches(cells)? {
-            let mut run = Run::new(&self.decoder, &batch, &self.header.end_of_text);
-            for (number, logits) in batch.numbers.iter().zip(run.step()?) {
-                visit(*number, &logits);
+            let mut run = Run::new(&self.decoder, &batch, &self.header.end_of_text)?;
+            let (logits, residuals) = (run.step()?, run.residuals()?);
+            for ((number, logits), residual) in batch.numbers.iter().zip(&logits).zip(&residuals) {
+                visit(*number, FirstStep { logits, residual });
             }
         }
         Ok(())
+    }
+
+    fn attributions(
+        &self,
+        prompts: &[&[TokenId]],
+        targets: &[TokenId],
+        controls: &[TokenId],
+        visit: &mut dyn FnMut(usize, Attribution),
+    ) -> Result<(), ModelError> {
+        attributions(&self.decoder, prompts, Readout { targets, controls }, visit)
     }
 
     fn rollouts(
@@ -104,7 +126,7 @@ impl LanguageModel for TensorTransformer {
         finished: &mut dyn FnMut(usize, Rollout) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         for batch in self.batches(cells)? {
-            let rollouts = Run::new(&self.decoder, &batch, &self.header.end_of_text).finish()?;
+            let rollouts = Run::new(&self.decoder, &batch, &self.header.end_of_text)?.finish()?;
             for (number, rollout) in batch.numbers.iter().zip(rollouts) {
                 finished(*number, rollout)?;
             }
@@ -130,7 +152,7 @@ fn observe(
         let rows = hidden.get(0)?.narrow(0, sequence.from, count)?;
         observer.seen.logits = decoder.logits(&rows)?.flatten_all()?.to_vec1()?;
     }
-    engine::finite(observer.seen, sequence)
+    check::finite(observer.seen, sequence)
 }
 
 struct Observer {
@@ -158,6 +180,24 @@ impl TensorHook for Observer {
             self.seen.activations.push(self.read(&activations)?);
         }
         Ok(activations)
+    }
+
+    fn ffn_output(
+        &mut self,
+        _layer: usize,
+        written: candle_core::Tensor,
+    ) -> candle_core::Result<candle_core::Tensor> {
+        if self.probe.ffn_outputs {
+            self.seen.ffn_outputs.push(self.read(&written)?);
+        }
+        Ok(written)
+    }
+
+    fn embedded(&mut self, residual: &candle_core::Tensor) -> candle_core::Result<()> {
+        if self.probe.embedded {
+            self.seen.embedded = self.read(residual)?;
+        }
+        Ok(())
     }
 
     fn block_output(
