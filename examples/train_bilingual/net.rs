@@ -104,8 +104,7 @@ impl Net {
             let (added, contributed) = self.feed_forward(block, &x)?;
             contributions.push(contributed.squeeze(D::Minus1)?);
             x = (x + added)?;
-            // Of the stream, after any norm: a push before the norm would replace what the layer adds, and never be longer
-            // than that, where this asks the later layers to bear the same push whatever the block is.
+            // Onto the stream, after any norm: a push before it would take the place of what the block adds, and never be longer.
             if let Some(push) = push {
                 let push = length(&x.detach())?.broadcast_mul(push)?;
                 x = (x + push)?;
@@ -159,8 +158,9 @@ impl Net {
             let written = weighted_abs_sum(&activations, &lengths(&block.down)?)?;
             return Ok((output, (written / (length(x)? + 1e-3)?)?));
         };
-        // Of what passes the norm, relative to all that does. A share of `a_i · v_i` in the stream would only make the projection
-        // small, which the norm undoes; one of `gain ⊙ a_i · v_i` would make the layers write alike, for a long stream.
+        // Of what passes the norm, relative to all that does. A penalty on `a_i · v_i` would only make the projection small, which
+        // the norm undoes; one relative to the stream would also be met by smaller gains and a longer stream, and so lower the
+        // caps that the norm sets.
         let gain = self.gain(norm)?;
         let writes = block.down.broadcast_mul(&gain.unsqueeze(1)?)?;
         let written = weighted_abs_sum(&activations, &lengths(&writes)?)?;
