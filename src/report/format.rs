@@ -41,7 +41,12 @@ pub fn budgets(value: f64) -> String {
 pub fn share(count: usize, total: usize) -> String {
     match total {
         0 => "0/0".into(),
-        _ => format!("{count}/{total} ({})", percent(count, total)),
+        _ => format!(
+            "{}/{} ({})",
+            thousands(count),
+            thousands(total),
+            percent(count, total)
+        ),
     }
 }
 
