@@ -162,7 +162,13 @@ mod tests {
 
     #[test]
     fn budgets_are_the_inverse_of_the_coordinate() {
-        for (g, c0) in [(0.3, 0.0), (1.46, 0.2), (-0.8, -0.4), (3.0, -0.9), (0.0, 0.5)] {
+        for (g, c0) in [
+            (0.3, 0.0),
+            (1.46, 0.2),
+            (-0.8, -0.4),
+            (3.0, -0.9),
+            (0.0, 0.5),
+        ] {
             let there = control_coordinate(g, c0);
             assert!((budgets_at(there, c0) - g).abs() < 1e-9, "{g} {c0}");
         }

@@ -46,7 +46,8 @@ pub struct Inputs {
 pub struct Outputs {
     /// `[rows, window, vocabulary]`
     pub logits: Tensor,
-    /// `Σ_i |a_i|·‖v_i‖ / ‖r‖`, mean over layers: `[rows, window]`; with a norm after the feed-forward, of what leaves it
+    /// `Σ_i |a_i|·‖v_i‖ / ‖r‖`, mean over layers: `[rows, window]`; where a norm with gain `w` follows,
+    /// `Σ_i |a_i|·‖w ⊙ v_i‖ / ‖Σ_i a_i·w ⊙ v_i‖`
     pub contributions: Tensor,
 }
 
@@ -100,11 +101,10 @@ impl Net {
                 added = self.norm(&added, norm)?;
             }
             x = (x + added)?;
-            let (added, written) = self.feed_forward(block, &x)?;
-            contributions.push((written / (length(&x)? + 1e-3)?)?.squeeze(D::Minus1)?);
+            let (added, contributed) = self.feed_forward(block, &x)?;
+            contributions.push(contributed.squeeze(D::Minus1)?);
             x = (x + added)?;
-            // Of the stream, after any norm: a push before the norm would replace what the layer adds, and never be longer
-            // than that, where this asks the later layers to bear the same push whatever the block is.
+            // Onto the stream, after any norm: a push before it would take the place of what the block adds, and never be longer.
             if let Some(push) = push {
                 let push = length(&x.detach())?.broadcast_mul(push)?;
                 x = (x + push)?;
@@ -143,7 +143,7 @@ impl Net {
         }
     }
 
-    /// What the feed-forward adds to the stream, and the lengths of its neurons' parts of that, summed: `[rows, window, 1]`.
+    /// What the feed-forward adds to the stream, and its neurons' contributions `[rows, window, 1]`.
     fn feed_forward(&self, block: &Block, x: &Tensor) -> Result<(Tensor, Tensor)> {
         let h = self.norm(x, &block.feed_forward_norm)?;
         let activation = match self.architecture.arch {
@@ -156,14 +156,16 @@ impl Net {
         let output = linear(&activations, &block.down)?;
         let Some(norm) = &block.after_feed_forward else {
             let written = weighted_abs_sum(&activations, &lengths(&block.down)?)?;
-            return Ok((output, written));
+            return Ok((output, (written / (length(x)? + 1e-3)?)?));
         };
-        // A neuron's part of what passes the norm is `a_i · gain ⊙ v_i / rms`. A penalty on `a_i · v_i` would only make the
-        // projection small, which the norm undoes.
-        let writes = block.down.broadcast_mul(&self.gain(norm)?.unsqueeze(1)?)?;
-        let rms = (length(&output)? / (output.dim(D::Minus1)? as f64).sqrt())?;
-        let written = (weighted_abs_sum(&activations, &lengths(&writes)?)? / (rms + 1e-3)?)?;
-        Ok((self.norm(&output, norm)?, written))
+        // Of what passes the norm, relative to all that does. A penalty on `a_i · v_i` would only make the projection small, which
+        // the norm undoes; one relative to the stream would also be met by smaller gains and a longer stream, and so lower the
+        // caps that the norm sets.
+        let gain = self.gain(norm)?;
+        let writes = block.down.broadcast_mul(&gain.unsqueeze(1)?)?;
+        let written = weighted_abs_sum(&activations, &lengths(&writes)?)?;
+        let all = length(&output.broadcast_mul(&gain)?)?;
+        Ok((self.norm(&output, norm)?, (written / (all + 1e-3)?)?))
     }
 
     /// Grouped-query attention; the queries that share a key head are stacked along its time axis, so that keys and

@@ -106,7 +106,8 @@ pub struct Training {
     pub beta2: f64,
     pub weight_decay: f64,
     pub clip: f64,
-    /// Weight of `Σ |a_i|·‖v_i‖ / ‖r‖`, the feed-forward's contributions relative to the residual stream.
+    /// Weight of `Σ |a_i|·‖v_i‖ / ‖r‖`, the feed-forward's contributions relative to the residual stream, or to all that it adds
+    /// where a norm follows it.
     pub l1: f64,
     pub direction_noise: DirectionNoise,
     pub phases: Vec<Phase>,

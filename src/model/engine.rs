@@ -15,8 +15,8 @@ use super::tensor::{TensorDecoder, attributions};
 use super::tensors::Tensors;
 use super::work::{Outcome, Task, Work};
 use super::{
-    Attribution, Cell, Detokenizer, FfnNorm, FirstStep, LanguageModel, ModelError, ModelHeader, Observed, Probe,
-    Rollout, Sequence, Shape,
+    Attribution, Cell, Detokenizer, FfnNorm, FirstStep, LanguageModel, ModelError, ModelHeader,
+    Observed, Probe, Rollout, Sequence, Shape,
 };
 use crate::units::{NeuronId, TokenId};
 

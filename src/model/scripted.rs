@@ -12,8 +12,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Attribution, Cell, Detokenizer, FfnNorm, FirstStep, LanguageModel, ModelError, Observed, Probe, Rollout,
-    Sequence, Shape, Steering, random_direction,
+    Attribution, Cell, Detokenizer, FfnNorm, FirstStep, LanguageModel, ModelError, Observed, Probe,
+    Rollout, Sequence, Shape, Steering, random_direction,
 };
 use crate::law::{coherence_budget, control_coordinate};
 use crate::units::{Budgets, NeuronId, TokenId};

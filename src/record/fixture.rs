@@ -228,14 +228,17 @@ pub fn predictions(study: &Study) -> Predictions {
     predictions.predictors.push(FittedPredictor {
         predictor: Predictor::Constant,
         parameter: Some(1.46),
+        regression: None,
+        half_width: None,
         source: "given".into(),
     });
     predictions.ceilings.push(PredictedCeiling {
         neuron: NEURON,
         sign: Sign::Positive,
         by: vec![Some(CeilingEstimate {
-            multiple: 1.46,
+            multiple: Some(1.46),
             coordinate: 0.875,
+            interval: None,
         })],
     });
     predictions.forecasts.push(Forecast {

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use super::canonical;
 use super::error::RecordError;
 use super::finite;
+pub use super::layout::render as render_json;
 use super::lock::{Holder, Lock};
 
 /// A folder with the record of one run.
@@ -298,16 +299,6 @@ fn replace(folder: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
     #[cfg(unix)]
     File::open(folder)?.sync_all()?;
     Ok(())
-}
-
-/// Indented JSON with a last line end: the same bytes for the same value.
-///
-/// # Panics
-/// If the value cannot be JSON (a map with keys that are no strings): a programming error.
-pub fn render_json<T: Serialize>(value: &T) -> String {
-    let mut text = serde_json::to_string_pretty(value).expect("records are plain data");
-    text.push('\n');
-    text
 }
 
 /// Reads a JSON file that [`render_json`] wrote, and checks that it is still the same byte for byte.

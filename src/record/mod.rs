@@ -21,6 +21,7 @@ pub mod finite;
 mod fixture;
 pub mod folder;
 pub mod key;
+pub mod layout;
 pub mod lock;
 pub mod manifest;
 pub mod packing;

@@ -23,8 +23,9 @@ pub struct Size {
 /// Counts a study.
 pub fn size(study: &Study) -> Size {
     let magnitudes = &study.doses.magnitudes;
-    let further = (study.doses.tolerance)
-        .map_or(0, |tolerance| search::most_further_doses(magnitudes, tolerance));
+    let further = (study.doses.tolerance).map_or(0, |tolerance| {
+        search::most_further_doses(magnitudes, tolerance)
+    });
     let doses = (magnitudes.len() + further) * study.doses.signs.len();
     let mut fixed: BTreeSet<NeuronId> = BTreeSet::new();
     let mut pairs: BTreeSet<(NeuronId, &str)> = BTreeSet::new();

@@ -8,9 +8,9 @@ use super::features::{self, Features};
 use super::judge::{Baseline, BehaviorJudge, Curve, Reader, RolloutJudgement};
 use super::prompt_set::PromptSet;
 use super::push::{self, Push};
-use super::step_ceiling::Crossings;
 use super::residual_stream::ResidualStream;
 use super::screen::Screening;
+use super::step_ceiling::Crossings;
 use super::sweep::{self, Subject};
 use super::threshold::{Estimator, Kind};
 use crate::events::Listener;
@@ -187,7 +187,11 @@ fn of_curve(
     let last = study.rollout.horizons.len() - 1;
     let estimator = Estimator::new(points, curve.prompts, study.seed);
     // Without oracles nothing flips, and nothing is known of triggers.
-    let judged = if curve.behavior.is_empty() { 0 } else { last + 1 };
+    let judged = if curve.behavior.is_empty() {
+        0
+    } else {
+        last + 1
+    };
     CalibrationThresholds {
         behavior: curve.behavior.clone(),
         neuron: curve.neuron,
@@ -204,7 +208,10 @@ fn trigger(points: &Thresholds, baseline: &Baseline, curve: &Curve, horizon: usi
     let before = &baseline.horizons[horizon].flipped_prompts;
     let estimator = Estimator::new(points, curve.prompts - before.len(), 0);
     let hits: Vec<PromptSet> = std::iter::once(PromptSet::default())
-        .chain((curve.points.iter()).map(|point| point.horizons[horizon].flipped_prompts.without(before)))
+        .chain(
+            (curve.points.iter())
+                .map(|point| point.horizons[horizon].flipped_prompts.without(before)),
+        )
         .collect();
     let budgets: Vec<f64> = std::iter::once(0.0)
         .chain(curve.points.iter().map(|point| point.budgets))
@@ -241,8 +248,8 @@ impl Calibration {
     /// The single steps of a branch, as they are decided for a behaviour.
     pub fn push(&self, behavior: &str, neuron: NeuronId, sign: Sign) -> Option<&Push> {
         let key = (behavior, neuron, sign);
-        let found = (self.pushes)
-            .binary_search_by(|p| (p.behavior.as_str(), p.neuron, p.sign).cmp(&key));
+        let found =
+            (self.pushes).binary_search_by(|p| (p.behavior.as_str(), p.neuron, p.sign).cmp(&key));
         Some(&self.pushes[found.ok()?])
     }
 

@@ -68,14 +68,20 @@ fn fit_on(
         Predictor::Regression => {
             fitted.regression = regression(study, calibration, branches);
             let features = fitted.regression.as_ref().map_or(0, |r| r.weights.len());
-            let source = format!("ridge regression on {features} features over {count} calibration branches");
+            let source = format!(
+                "ridge regression on {features} features over {count} calibration branches"
+            );
             (None, source)
         }
         Predictor::OneStep => {
             fitted.regression = steps(study, calibration, branches);
             let source = match fitted.regression {
-                Some(_) => format!("ridge regression on 3 crossings of single steps over {count} calibration branches"),
-                None => "where single steps cross the limit of the likelihood, without a fit".to_owned(),
+                Some(_) => format!(
+                    "ridge regression on 3 crossings of single steps over {count} calibration branches"
+                ),
+                None => {
+                    "where single steps cross the limit of the likelihood, without a fit".to_owned()
+                }
             };
             (None, source)
         }
@@ -101,7 +107,11 @@ fn steps(
 fn step_row(calibration: &Calibration, neuron: NeuronId, sign: Sign) -> Option<Vec<f64>> {
     let crossings = calibration.step_ceiling(neuron, sign)?;
     let of_neuron = calibration.of(neuron);
-    Some(crossings.map(|budgets| of_neuron.coordinate(sign, budgets)).into())
+    Some(
+        crossings
+            .map(|budgets| of_neuron.coordinate(sign, budgets))
+            .into(),
+    )
 }
 
 /// Fits the coordinate of the ceiling on features of the neuron. A branch that never collapsed counts with the coordinate of its largest dose, which is a lower

@@ -202,7 +202,9 @@ mod tests {
         for (branch, sign) in [1.0, -1.0].into_iter().enumerate() {
             let weights = logits.map(|z| (sign * 2.0 * z).exp());
             let total: f64 = weights.iter().sum();
-            let entropy: f64 = (weights.iter()).map(|w| -(w / total) * (w / total).ln()).sum();
+            let entropy: f64 = (weights.iter())
+                .map(|w| -(w / total) * (w / total).ln())
+                .sum();
             close(found.entropy[branch], entropy);
         }
     }

@@ -147,8 +147,8 @@ impl Predictions {
         sign: Sign,
     ) -> Option<&PredictedTrigger> {
         let key = (behavior, neuron, sign);
-        let found = (self.triggers)
-            .binary_search_by(|t| (t.behavior.as_str(), t.neuron, t.sign).cmp(&key));
+        let found =
+            (self.triggers).binary_search_by(|t| (t.behavior.as_str(), t.neuron, t.sign).cmp(&key));
         Some(&self.triggers[found.ok()?])
     }
 

@@ -134,7 +134,9 @@ fn triggers(
         .sum();
     let sums = steps.sums(sites, &|_, step| Ok(difference(behavior, step.logits)))?;
     let crossing = |sums: Vec<f64>| step_ceiling::crossing(&STRENGTHS, clean, &sums, 0.0);
-    Ok((sums.into_iter()).map(|signs| signs.map(crossing)).collect())
+    Ok((sums.into_iter())
+        .map(|signs| signs.map(crossing))
+        .collect())
 }
 
 /// Adds the ceiling on flipped text to the pushes that have a trigger.
@@ -298,7 +300,10 @@ fn survival(
 fn spread(a: &[f32], b: &[f32]) -> f64 {
     let differences = || a.iter().zip(b).map(|(&a, &b)| f64::from(a) - f64::from(b));
     let mean = differences().sum::<f64>() / a.len().max(1) as f64;
-    differences().map(|x| (x - mean).powi(2)).sum::<f64>().sqrt()
+    differences()
+        .map(|x| (x - mean).powi(2))
+        .sum::<f64>()
+        .sqrt()
 }
 
 /// Single steered steps of one branch on the calibration prompts, as they are decided for a behaviour. Means over prompts.

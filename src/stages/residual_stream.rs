@@ -1,7 +1,7 @@
 //! The unsteered residual stream on generic text: its length, its spectrum, its mean direction.
 
-use crate::model::kernels::{self, Packed};
 use crate::law::NormedWrite;
+use crate::model::kernels::{self, Packed};
 use crate::model::{Cell, FfnNorm, LanguageModel, Observed, Probe, Rollout, Sequence};
 use crate::spec::ceiling::{CalibrationPositions, Statistic};
 use crate::stats;

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::push;
-use super::step::Steps;
 use super::residual_stream::ResidualStream;
+use super::step::Steps;
 use crate::model::{LanguageModel, Observed, Probe, Sequence};
 use crate::spec::neurons::ScreenScore;
 use crate::stats::{self, SplitMix64};

@@ -138,7 +138,8 @@ fn scored(scores: &NeuronScores, score: ScreenScore, seed: u64) -> anyhow::Resul
     let size = scores.size(score, seed);
     Ok(Scored {
         neuron: scores.neuron,
-        score: size.ok_or_else(|| anyhow::anyhow!("the screen has nothing to read its score off"))?,
+        score: size
+            .ok_or_else(|| anyhow::anyhow!("the screen has nothing to read its score off"))?,
         sign: scores.sign(score),
     })
 }

@@ -91,7 +91,11 @@ mod tests {
     fn search(trigger: f64, ceiling: f64, tolerance: f64) -> Vec<(f64, DoseReason)> {
         let outcome = |budgets: f64| Known {
             budgets,
-            flipped: if (trigger..ceiling).contains(&budgets) { 10 } else { 0 },
+            flipped: if (trigger..ceiling).contains(&budgets) {
+                10
+            } else {
+                0
+            },
             collapsed: if budgets >= ceiling { 10 } else { 0 },
         };
         let mut known: Vec<Known> = [0.25, 1.0, 3.0].map(outcome).into();
@@ -120,7 +124,10 @@ mod tests {
     #[test]
     fn a_narrow_window_below_the_ceiling_is_found() {
         let run = search(1.25, 1.31, 0.02);
-        assert!(run.iter().any(|(budgets, _)| (1.25..1.31).contains(budgets)));
+        assert!(
+            run.iter()
+                .any(|(budgets, _)| (1.25..1.31).contains(budgets))
+        );
     }
 
     #[test]

@@ -167,7 +167,9 @@ pub fn cell(prompt: &[TokenId], steered: Option<(NeuronId, Dose)>) -> Cell<'_> {
 /// Mean logit of the target tokens minus mean logit of the control tokens.
 pub fn difference(behavior: &Behavior, logits: &[f32]) -> f64 {
     let mean = |tokens: &[TokenId]| {
-        let sum: f64 = (tokens.iter()).map(|&t| f64::from(logits[t as usize])).sum();
+        let sum: f64 = (tokens.iter())
+            .map(|&t| f64::from(logits[t as usize]))
+            .sum();
         sum / tokens.len().max(1) as f64
     };
     mean(&behavior.target_tokens) - mean(&behavior.control_tokens)

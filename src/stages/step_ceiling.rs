@@ -6,7 +6,7 @@
 //! lies the ceiling.
 
 use super::push::STRENGTHS;
-use super::step::{Steps, SIGNS};
+use super::step::{SIGNS, Steps};
 use crate::model::kernels::{LogSumExp, argmax};
 use crate::model::{LanguageModel, ModelError};
 use crate::units::{NeuronId, TokenId};
@@ -104,14 +104,18 @@ mod tests {
 
     #[test]
     fn contexts_lie_along_the_answers() {
-        let prompts = vec![vec![1, 2], vec![3]];
-        let answers = vec![vec![10, 11, 12, 13, 14, 15, 16, 17], vec![20, 21]];
+        let prompts = [vec![1, 2], vec![3]];
+        let answers = [vec![10, 11, 12, 13, 14, 15, 16, 17], vec![20, 21]];
         let contexts = contexts(prompts.iter().zip(&answers), 8);
         assert_eq!(contexts.len(), 8);
         let of_first: std::collections::BTreeSet<usize> =
             (contexts.iter().step_by(2)).map(Vec::len).collect();
         assert!(of_first.len() >= 3, "{contexts:?}");
-        assert!(contexts.iter().all(|c| !c.contains(&17) && !c.contains(&21)));
+        assert!(
+            contexts
+                .iter()
+                .all(|c| !c.contains(&17) && !c.contains(&21))
+        );
         assert!(super::contexts([].into_iter(), 8).is_empty());
     }
 }

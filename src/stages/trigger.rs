@@ -35,7 +35,10 @@ fn expected(study: &Study, behavior: &Behavior) -> FittedTrigger {
         predictor: TriggerPredictor::Expected,
         behavior: behavior.name.clone(),
         margin: study.trigger.margin.unwrap_or(0.0),
-        source: format!("expected_trigger {} of the behaviour", behavior.expected_trigger),
+        source: format!(
+            "expected_trigger {} of the behaviour",
+            behavior.expected_trigger
+        ),
     }
 }
 
@@ -124,13 +127,15 @@ pub fn triggers(study: &Study, predictions: &Predictions) -> Vec<PredictedTrigge
             .collect();
         for &neuron in &neurons {
             let of_neuron = calibration.of(neuron);
-            triggers.extend(study.doses.signs.iter().map(|&sign| PredictedTrigger {
-                behavior: behavior.name.clone(),
-                neuron,
-                sign,
-                by: (fitted.iter())
-                    .map(|fitted| estimate(study, fitted, of_neuron, sign, calibration))
-                    .collect(),
+            triggers.extend(study.doses.signs.iter().map(|&sign| {
+                PredictedTrigger {
+                    behavior: behavior.name.clone(),
+                    neuron,
+                    sign,
+                    by: (fitted.iter())
+                        .map(|fitted| estimate(study, fitted, of_neuron, sign, calibration))
+                        .collect(),
+                }
             }));
         }
     }

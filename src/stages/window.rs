@@ -173,7 +173,9 @@ impl Branch<'_> {
     /// What collapsed at the ceiling, and what had flipped before.
     fn collapsed(&self, horizon: usize, ceiling: f64) -> String {
         let points = &self.curve.points;
-        let at = points.partition_point(|point| point.budgets < ceiling).min(points.len() - 1);
+        let at = points
+            .partition_point(|point| point.budgets < ceiling)
+            .min(points.len() - 1);
         let count = |point: &DosePoint| point.horizons.last().map_or(0, |h| h.collapsed);
         format!(
             "{} at g = {}, {} of {} at g = {}; before that at most {} of {} flipped",
@@ -219,7 +221,11 @@ impl Branch<'_> {
         (outcomes.iter().enumerate())
             .map(|(class, outcome)| ClassReach {
                 class: outcome.name.clone(),
-                most: self.shares().map(|(_, shares)| shares.outcomes[class]).max().unwrap_or(0),
+                most: self
+                    .shares()
+                    .map(|(_, shares)| shares.outcomes[class])
+                    .max()
+                    .unwrap_or(0),
                 seen: self.first(class, 0.0),
                 reached: self.first(class, needed),
             })
@@ -310,7 +316,11 @@ impl<'a> Comparison<'a> {
     }
 
     fn survival_of(&self, neuron: NeuronId, sign: Sign) -> Option<f64> {
-        Some(self.predictions.push(&self.behavior.name, neuron, sign)?.survival)
+        Some(
+            self.predictions
+                .push(&self.behavior.name, neuron, sign)?
+                .survival,
+        )
     }
 
     /// Says why a window is closed, where that is more than collapse; and tells a cap from a grid that ended too soon.
@@ -336,7 +346,9 @@ impl<'a> Comparison<'a> {
 
     /// The evidence that a write is too late to propagate.
     fn late(&self, curve: &Curve) -> Option<String> {
-        let push = self.predictions.push(&self.behavior.name, curve.neuron, curve.sign)?;
+        let push = self
+            .predictions
+            .push(&self.behavior.name, curve.neuron, curve.sign)?;
         let (median, of) = self.survival?;
         (push.survival < self.study.reasons.late_survival * median).then(|| {
             format!(
@@ -355,7 +367,9 @@ impl<'a> Comparison<'a> {
         let cap = neuron.cap(curve.sign);
         let reachable = cap + self.study.reasons.cap_margin;
         let trigger = self.trigger.unwrap_or(self.behavior.expected_trigger);
-        let ceiling = self.predictions.headline_ceiling(self.study, curve.neuron, curve.sign);
+        let ceiling = self
+            .predictions
+            .headline_ceiling(self.study, curve.neuron, curve.sign);
         let below_trigger = reachable < trigger;
         let below_ceiling = ceiling.is_some_and(|ceiling| reachable < ceiling);
         let of = match self.trigger {

@@ -34,10 +34,7 @@ fn pearson(x: &[f64], y: &[f64]) -> Option<f64> {
     let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len() as f64;
     let (mx, my) = (mean(x), mean(y));
     let sum = |of: &dyn Fn(usize) -> f64| (0..x.len()).map(of).sum::<f64>();
-    let (xx, yy) = (
-        sum(&|i| (x[i] - mx).powi(2)),
-        sum(&|i| (y[i] - my).powi(2)),
-    );
+    let (xx, yy) = (sum(&|i| (x[i] - mx).powi(2)), sum(&|i| (y[i] - my).powi(2)));
     let xy = sum(&|i| (x[i] - mx) * (y[i] - my));
     (xx > 0.0 && yy > 0.0).then(|| xy / (xx * yy).sqrt())
 }

@@ -20,7 +20,12 @@ impl Ridge {
     pub fn fit(rows: &[&[f64]], responses: &[f64], penalty: f64) -> Option<Self> {
         let n = rows.len();
         let width = rows.first()?.len();
-        let finite = rows.iter().copied().flatten().chain(responses).all(|x| x.is_finite());
+        let finite = rows
+            .iter()
+            .copied()
+            .flatten()
+            .chain(responses)
+            .all(|x| x.is_finite());
         if n < 2 || !finite {
             return None;
         }
@@ -34,9 +39,9 @@ impl Ridge {
         let standard = |i: usize, k: usize| (rows[i][k] - means[k]) / deviations[k];
         let mut gram = vec![0.0; width * width];
         let mut moment = vec![0.0; width];
-        for i in 0..n {
+        for (i, response) in responses.iter().enumerate() {
             for k in 0..width {
-                moment[k] += standard(i, k) * (responses[i] - intercept);
+                moment[k] += standard(i, k) * (response - intercept);
                 for l in 0..=k {
                     gram[k * width + l] += standard(i, k) * standard(i, l);
                 }

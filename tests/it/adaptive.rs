@@ -28,21 +28,28 @@ fn ceilings(verdicts: &Value) -> Vec<f64> {
         .flat_map(|neuron| neuron["branches"].as_array().unwrap())
         .map(|branch| {
             let ceiling = branch["ceiling"].as_object().unwrap();
-            ceiling.values().next().unwrap()["budgets"].as_f64().unwrap()
+            ceiling.values().next().unwrap()["budgets"]
+                .as_f64()
+                .unwrap()
         })
         .collect()
 }
 
 fn points(verdicts: &Value) -> Vec<&Vec<Value>> {
     let curves = verdicts["judgements"]["curves"].as_array().unwrap().iter();
-    curves.map(|curve| curve["points"].as_array().unwrap()).collect()
+    curves
+        .map(|curve| curve["points"].as_array().unwrap())
+        .collect()
 }
 
 #[test]
 fn a_search_finds_the_thresholds_of_a_dense_grid_with_fewer_doses() {
     let folder = tempfile::tempdir().unwrap();
     let searched = folder.path().join("searched");
-    let verdicts = run(&searched, "{search: bisect, tolerance: 0.1, grid: [0.4, 0.8, 1.6, 3.2]}");
+    let verdicts = run(
+        &searched,
+        "{search: bisect, tolerance: 0.1, grid: [0.4, 0.8, 1.6, 3.2]}",
+    );
     let dense = run(
         &folder.path().join("dense"),
         "{linear: {from: 0.1, to: 3.2, count: 32}}",
@@ -59,22 +66,37 @@ fn a_search_finds_the_thresholds_of_a_dense_grid_with_fewer_doses() {
     );
     let doses: usize = points(&verdicts).iter().map(|points| points.len()).sum();
     let dense_doses: usize = points(&dense).iter().map(|points| points.len()).sum();
-    assert!(doses * 2 < dense_doses, "{doses} doses against {dense_doses}");
+    assert!(
+        doses * 2 < dense_doses,
+        "{doses} doses against {dense_doses}"
+    );
 
     // The record says why each dose was run; those of the grid need no reason.
     for points in points(&verdicts) {
         let reasons = points.iter().filter_map(|point| point["why"].as_str());
         let reasons: Vec<&str> = reasons.collect();
         assert_eq!(points.len(), 4 + reasons.len());
-        assert!(reasons.iter().all(|why| ["ceiling", "trigger"].contains(why)));
-        let budgets = points.iter().map(|point| point["budgets"].as_f64().unwrap());
+        assert!(
+            reasons
+                .iter()
+                .all(|why| ["ceiling", "trigger"].contains(why))
+        );
+        let budgets = points
+            .iter()
+            .map(|point| point["budgets"].as_f64().unwrap());
         assert!(budgets.is_sorted());
     }
 
     // Once more: nothing is left to do, and every byte stays.
     let before = std::fs::read(searched.join("verdicts.json")).unwrap();
-    run(&searched, "{search: bisect, tolerance: 0.1, grid: [0.4, 0.8, 1.6, 3.2]}");
-    assert_eq!(std::fs::read(searched.join("verdicts.json")).unwrap(), before);
+    run(
+        &searched,
+        "{search: bisect, tolerance: 0.1, grid: [0.4, 0.8, 1.6, 3.2]}",
+    );
+    assert_eq!(
+        std::fs::read(searched.join("verdicts.json")).unwrap(),
+        before
+    );
     let verify = Command::new(env!("CARGO_BIN_EXE_reachspec"))
         .current_dir(ROOT)
         .arg("verify")

@@ -13,6 +13,7 @@ mod parity;
 mod post_norm;
 mod random_directions;
 mod shared;
+mod shipped_models;
 mod spec_cli;
 mod spec_errors;
 mod spec_fuzz;

@@ -118,6 +118,14 @@ fn the_shipped_model() {
     hold("bilingual", &ours("specs/models/bilingual"));
 }
 
+#[test]
+fn the_shipped_model_with_norms_after() {
+    hold(
+        "bilingual-postnorm",
+        &ours("specs/models/bilingual-postnorm"),
+    );
+}
+
 /// Half precision keeps 8 or 11 binary digits: near to f32, and not equal to it.
 #[test]
 fn half_precision_is_near_single_precision() {

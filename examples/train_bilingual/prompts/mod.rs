@@ -137,7 +137,12 @@ impl Requests<'_> {
         let prompt =
             |&(item, phrasing): &(usize, usize), side| (self.prompt)(world, item, phrasing, side);
         let both = |requests: &[(usize, usize)]| {
-            [0, 1].map(|side| requests.iter().map(|request| prompt(request, side)).collect())
+            [0, 1].map(|side| {
+                requests
+                    .iter()
+                    .map(|request| prompt(request, side))
+                    .collect()
+            })
         };
         PairedSets {
             behavior: self.behavior,

@@ -356,7 +356,9 @@ impl TensorDecoder {
     /// Logits `[vocab]` of a residual stream `[d_model]` before the final norm.
     pub fn logits_of(&self, residual: &[f32]) -> Result<Vec<f32>> {
         let residual = Tensor::new(residual, &self.device)?.to_dtype(self.dtype)?;
-        let hidden = self.norm.apply(&residual.reshape((1, 1, ()))?, Kernels::Fused)?;
+        let hidden = self
+            .norm
+            .apply(&residual.reshape((1, 1, ()))?, Kernels::Fused)?;
         self.logits(&hidden.squeeze(1)?)?.flatten_all()?.to_vec1()
     }
 

@@ -14,8 +14,8 @@ use super::check::{self, Readout};
 use super::checkpoint::Checkpoint;
 use super::tensors::Tensors;
 use super::{
-    Attribution, Cell, Detokenizer, FfnNorm, FirstStep, LanguageModel, ModelError, ModelHeader, Observed, Probe,
-    Rollout, Sequence, Shape,
+    Attribution, Cell, Detokenizer, FfnNorm, FirstStep, LanguageModel, ModelError, ModelHeader,
+    Observed, Probe, Rollout, Sequence, Shape,
 };
 use crate::units::{NeuronId, TokenId};
 use batch::{Batch, Run};

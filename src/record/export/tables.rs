@@ -9,9 +9,7 @@ use super::ExportError;
 use super::row::{Fields, Row, Sink};
 use crate::record::run_record::RunRecord;
 use crate::spec::neurons::Role;
-use crate::stages::verdict::{
-    BranchVerdict, NeuronVerdict, Threshold, ThresholdInterval, Window,
-};
+use crate::stages::verdict::{BranchVerdict, NeuronVerdict, Threshold, ThresholdInterval, Window};
 use crate::units::{NeuronId, Sign};
 
 /// The role of every neuron of the study.
@@ -86,8 +84,14 @@ pub fn write_predictions<W: Write>(
                 ("parameter", json!(fitted.parameter)),
                 ("ceiling_budgets", json!(estimate.and_then(|e| e.multiple))),
                 ("ceiling_cos", json!(estimate.map(|e| e.coordinate))),
-                ("ceiling_cos_low", json!(estimate.and_then(|e| Some(e.interval?.low)))),
-                ("ceiling_cos_high", json!(estimate.and_then(|e| Some(e.interval?.high)))),
+                (
+                    "ceiling_cos_low",
+                    json!(estimate.and_then(|e| Some(e.interval?.low))),
+                ),
+                (
+                    "ceiling_cos_high",
+                    json!(estimate.and_then(|e| Some(e.interval?.high))),
+                ),
                 ("seal", json!(record.sealed.seal().sha256)),
                 ("sealed_at", json!(record.sealed.seal().sealed_at)),
             ]))?;

@@ -8,8 +8,8 @@ use crate::record::folder::RunFolder;
 use crate::record::key::TrialKey;
 use crate::record::store::{HorizonJudgement, TrialStore};
 use crate::report::format::{counted, thousands};
-use crate::stages::judge::{Judgements, RolloutJudgement, judge};
 use crate::stages::calibrate;
+use crate::stages::judge::{Judgements, RolloutJudgement, judge};
 
 /// Compares the stored judgement of every rollout with the one derived again; hands on what they add up to.
 pub fn judgements(run: &RunFolder, intact: &Intact) -> (Check, Option<Judgements>) {

@@ -138,11 +138,7 @@ fn magnitudes(context: &mut Context<'_>, path: &SpecPath, spec: &DosesSpec) -> O
 }
 
 /// How closely a search encloses the thresholds; `Some(None)` without a search, `None` and a report when it makes no sense.
-fn tolerance(
-    context: &mut Context<'_>,
-    path: &SpecPath,
-    spec: &DosesSpec,
-) -> Option<Option<f64>> {
+fn tolerance(context: &mut Context<'_>, path: &SpecPath, spec: &DosesSpec) -> Option<Option<f64>> {
     const DEFAULT: f64 = 0.05;
     // Doses enter the forward pass in single precision, of which this leaves enough.
     const LEAST: f64 = 1e-4;

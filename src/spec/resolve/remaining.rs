@@ -60,10 +60,7 @@ pub fn rest(
 }
 
 /// The random directions of groups with `random_directions`, by the group's place: evenly over layers, numbered through the spec.
-pub fn directions(
-    context: &mut Context<'_>,
-    section: &SpecPath,
-) -> BTreeMap<usize, Vec<NeuronId>> {
+pub fn directions(context: &mut Context<'_>, section: &SpecPath) -> BTreeMap<usize, Vec<NeuronId>> {
     let written = context.written;
     let mut found = BTreeMap::new();
     let mut next: BTreeMap<usize, usize> = BTreeMap::new();

@@ -78,8 +78,8 @@ fn push_has_what_it_needs(
     behaviors: &[Behavior],
 ) {
     let spec = &context.written.spec;
-    let steered_on = (spec.calibration.steer_on.clone())
-        .unwrap_or_else(|| spec.calibration.prompts.clone());
+    let steered_on =
+        (spec.calibration.steer_on.clone()).unwrap_or_else(|| spec.calibration.prompts.clone());
     let prompts = sets.get(&steered_on).map(Vec::as_slice).unwrap_or_default();
     for behavior in behaviors {
         if behavior.target_tokens.is_empty() {
