@@ -41,16 +41,33 @@ pub fn budgets(value: f64) -> String {
 pub fn share(count: usize, total: usize) -> String {
     match total {
         0 => "0/0".into(),
-        _ => format!("{count}/{total} ({})", percent(count, total)),
+        _ => format!(
+            "{}/{} ({})",
+            thousands(count),
+            thousands(total),
+            percent(count, total)
+        ),
     }
 }
 
-/// A whole percentage, `42%`.
+/// A whole percentage, `42%`; within one point of none or all with a decimal, `99.7%`.
 pub fn percent(count: usize, total: usize) -> String {
     match total {
         0 => NOTHING.into(),
-        _ => format!("{}%", fixed(100.0 * count as f64 / total as f64, 0)),
+        _ => percentage(count as f64 / total as f64),
     }
+}
+
+/// A share as a percentage, as [`percent`].
+pub fn percentage(share: f64) -> String {
+    let decimals = usize::from(is_near_end(share));
+    format!("{}%", fixed(100.0 * share, decimals))
+}
+
+/// Whether a whole percentage would call a share that is not quite none or all so, or nearly.
+fn is_near_end(share: f64) -> bool {
+    let rest = share.min(1.0 - share);
+    (0.0005..0.01).contains(&rest)
 }
 
 /// An interval of coordinates, `0.031–0.078`.
@@ -81,12 +98,14 @@ pub fn level(share: f64) -> String {
     format!("{percent}%")
 }
 
-/// An interval of shares in whole percentages, `72–97%`.
+/// An interval of shares in whole percentages, `72–97%`; a narrow one, or one that ends near none or all, with a decimal.
 pub fn percent_interval(interval: Interval) -> String {
+    let Interval { low, high } = interval;
+    let decimals = usize::from(high - low < 0.02 || is_near_end(low) || is_near_end(high));
     format!(
         "{}–{}%",
-        fixed(100.0 * interval.low, 0),
-        fixed(100.0 * interval.high, 0)
+        fixed(100.0 * low, decimals),
+        fixed(100.0 * high, decimals)
     )
 }
 
@@ -151,6 +170,19 @@ mod tests {
         );
         assert_eq!(share(5, 12), "5/12 (42%)");
         assert_eq!(share(0, 0), "0/0");
+        assert_eq!(share(23, 5632), "23/5,632 (0.4%)");
+        let narrow = Interval {
+            low: 0.994,
+            high: 0.998,
+        };
+        assert_eq!(percent_interval(narrow), "99.4–99.8%");
+        assert_eq!(
+            percent_interval(Interval {
+                low: 0.0,
+                high: 0.66
+            }),
+            "0–66%"
+        );
         assert_eq!(thousands(1_225_344), "1,225,344");
         assert_eq!(counted(1, "branch"), "1 branch");
         assert_eq!(counted(2, "signed branch"), "2 signed branches");

@@ -8,6 +8,7 @@ use minijinja::value::{Value, ValueKind};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior};
 
 use super::error::ReportError;
+use super::format::thousands;
 use super::text;
 
 macro_rules! built_in {
@@ -57,6 +58,7 @@ pub fn environment(folder: Option<&Path>) -> Result<Environment<'static>, Report
     environment.add_filter("table_code", |s: &str| {
         Value::from_safe_string(text::markdown_table_code(&shortened(s)))
     });
+    environment.add_filter("thousands", thousands);
     let folder = match folder {
         Some(folder) if !folder.is_dir() => return Err(ReportError::NoTemplates(folder.into())),
         folder => folder.map(Path::to_path_buf),

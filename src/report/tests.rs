@@ -1,14 +1,14 @@
 //! Whole reports, from a made-up record.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::fixture::Fixture;
-use super::wording::window_label;
 use super::{Rendered, ReportError, render};
 use crate::spec::report::Section;
 use crate::stages::verdict::{Threshold, Window};
-use crate::stats::Interval;
+
+mod hostile;
+mod law;
 
 fn rendered(fixture: &Fixture) -> Rendered {
     render(&fixture.input(), None).expect("the built-in templates render")
@@ -97,214 +97,6 @@ fn every_figure_is_linked_once_and_drawn_without_gaps_in_arithmetic() {
             svg.contains("<title id=") && svg.contains("<desc id=") && svg.contains("role=\"img\"")
         );
     }
-}
-
-#[test]
-fn hostile_text_stays_text() {
-    let long = "x".repeat(100_000);
-    for hostile in [
-        "<script>alert(1)</script><img src=x onerror=alert(1)>",
-        "]]> --> </style></svg></table> &lt; &amp;",
-        "[x](javascript:alert(1)) ![y](http://evil.example/z.png) <http://a.b> https://evil.example www.evil.example a@evil.example",
-        "a | b || c \\| d ` `` ``` e\n\n# head\n---\n- item\n1. one\n> quote\n```\nfence",
-        "nul\0 esc\u{1b}[31m bidi\u{202e}gnp.exe\u{2066} zero\u{200b}width\u{feff}",
-        "{{ 12345 * 5 }} {% include 'x' %} 👩\u{200d}🚀 🏴 ✊🏽",
-        &long,
-    ] {
-        let report = rendered(&hostile_fixture(hostile));
-        assert_well_formed(&report.html);
-        for (file, svg) in &report.figures {
-            assert_well_formed(svg);
-            assert!(
-                file.bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b)),
-                "{file}"
-            );
-        }
-        assert!(!report.html.contains("<script") && !report.html.contains("<img"));
-        let texts: Vec<&String> = [&report.html, &report.markdown]
-            .into_iter()
-            .chain(report.figures.values())
-            .collect();
-        for text in texts {
-            assert!(!text.contains([
-                '\0', '\u{1b}', '\u{202e}', '\u{2066}', '\u{200b}', '\u{feff}'
-            ]));
-            assert!(!text.contains("61725"), "templates in data are not run");
-        }
-        assert_markdown_is_calm(&report.markdown);
-    }
-}
-
-/// Hostile text wherever strangers can put text.
-fn hostile_fixture(hostile: &str) -> Fixture {
-    let mut fixture = Fixture::new();
-    let study = &mut fixture.study;
-    (study.title, study.description) = (hostile.into(), hostile.into());
-    study.name = hostile.into();
-    study.model.name = hostile.into();
-    study.model.files.insert(hostile.into(), "00".repeat(32));
-    for prompt in study.prompts.values_mut().flatten() {
-        prompt.text = hostile.into();
-    }
-    study.behaviors[0].name = hostile.into();
-    study.behaviors[0].description = hostile.into();
-    study.behaviors[1].outcomes[1].name = hostile.into();
-    let name = |name: &mut String| {
-        if name == "language-routing" {
-            *name = hostile.into();
-        }
-    };
-    fixture
-        .judgements
-        .baselines
-        .iter_mut()
-        .for_each(|b| name(&mut b.behavior));
-    fixture
-        .judgements
-        .curves
-        .iter_mut()
-        .for_each(|c| name(&mut c.behavior));
-    fixture
-        .judgements
-        .detectors
-        .iter_mut()
-        .for_each(|d| name(&mut d.behavior));
-    fixture
-        .verdicts
-        .neurons
-        .iter_mut()
-        .for_each(|v| name(&mut v.behavior));
-    fixture
-        .verdicts
-        .scoreboard
-        .forecasts
-        .iter_mut()
-        .for_each(|f| name(&mut f.behavior));
-    let board = &mut fixture.verdicts;
-    board
-        .attribution
-        .iter_mut()
-        .for_each(|a| name(&mut a.behavior));
-    let predictions = &mut fixture.predictions;
-    for of_behavior in &mut predictions.screening.scores {
-        name(&mut of_behavior.behavior);
-    }
-    for push in &mut predictions.calibration.pushes {
-        name(&mut push.behavior);
-    }
-    for fitted in &mut predictions.trigger_predictors {
-        name(&mut fitted.behavior);
-        fitted.source = hostile.into();
-    }
-    for fitted in &mut predictions.predictors {
-        fitted.source = hostile.into();
-    }
-    predictions
-        .ratios
-        .iter_mut()
-        .for_each(|r| name(&mut r.behavior));
-    for group in &mut predictions.screening.groups {
-        group.behaviors.iter_mut().for_each(&name);
-        group.name = hostile.into();
-    }
-    for screen in &mut fixture.predictions.screening.screens {
-        name(&mut screen.behavior);
-        screen.group = hostile.into();
-    }
-    for branch in fixture
-        .verdicts
-        .neurons
-        .iter_mut()
-        .flat_map(|v| &mut v.branches)
-    {
-        if let Window::Closed { evidence, .. } | Window::Undecided { evidence } = &mut branch.window
-        {
-            *evidence = hostile.into();
-        }
-        for class in branch.classes.iter_mut().filter(|c| c.class == "reach") {
-            class.class = hostile.into();
-        }
-    }
-    fixture.texts = [hostile, hostile, hostile].map(String::from);
-    fixture
-}
-
-/// Only our own headings, images and links; tables keep their columns; no raw HTML outside of code.
-fn assert_markdown_is_calm(markdown: &str) {
-    let calm = rendered(&Fixture::new()).markdown;
-    let count = |text: &str, start: &str| {
-        text.lines()
-            .filter(|l| l.trim_start().starts_with(start))
-            .count()
-    };
-    for start in ["# ", "## ", "### ", "```", "![", "|---"] {
-        assert_eq!(count(markdown, start), count(&calm, start), "{start}");
-    }
-    let (mut columns, mut fenced) = (0, false);
-    for line in markdown.lines() {
-        let cells = line.replace("\\|", "").matches('|').count();
-        match line.starts_with('|') {
-            true if columns == 0 => columns = cells,
-            true => assert_eq!(cells, columns, "{line:.200}"),
-            false => columns = 0,
-        }
-        fenced ^= line.starts_with("```");
-        let prose = if fenced {
-            String::new()
-        } else {
-            without_code(line)
-        };
-        assert!(
-            !prose.contains("<script") && !prose.contains("<img") && !prose.contains("<http"),
-            "{line:.200}"
-        );
-        assert!(
-            !prose.contains("https://") && !prose.contains("www."),
-            "{line:.200}"
-        );
-        assert!(
-            !prose.contains("](javascript") && !prose.contains("](http"),
-            "{line:.200}"
-        );
-        assert!(
-            fenced || line.chars().count() < 12_000,
-            "{}",
-            line.chars().count()
-        );
-    }
-}
-
-/// A line without its code spans, and without escaped characters.
-fn without_code(line: &str) -> String {
-    let mut rest = line
-        .replace("\\\\", "")
-        .replace("\\`", "")
-        .replace("\\[", "(")
-        .replace("\\]", ")");
-    while let Some(start) = rest.find('`') {
-        let run = rest[start..].len() - rest[start..].trim_start_matches('`').len();
-        let fence = "`".repeat(run);
-        let Some(length) = closing(&rest[start + run..], &fence) else {
-            break;
-        };
-        rest.replace_range(start..start + run + length + run, "");
-    }
-    rest
-}
-
-/// Where a run of exactly this many backticks starts.
-fn closing(text: &str, fence: &str) -> Option<usize> {
-    let mut from = 0;
-    while let Some(found) = text[from..].find('`') {
-        let at = from + found;
-        let run = text[at..].len() - text[at..].trim_start_matches('`').len();
-        if run == fence.len() {
-            return Some(at);
-        }
-        from = at + run;
-    }
-    None
 }
 
 #[test]
@@ -499,109 +291,6 @@ fn a_missing_folder_is_said() {
     assert!(matches!(error, ReportError::NoTemplates(_)), "{error}");
 }
 
-/// What every branch is known for, in a word or two.
-fn labels(fixture: &Fixture) -> BTreeSet<&'static str> {
-    let neurons = fixture.verdicts.neurons.iter();
-    let branches = neurons.flat_map(|verdict| &verdict.branches);
-    branches
-        .map(|branch| window_label(&branch.window))
-        .collect()
-}
-
-#[test]
-fn the_made_up_record_holds_every_kind_of_window() {
-    let all = [
-        "censored",
-        "collapses first",
-        "open",
-        "too late",
-        "undecided",
-    ];
-    assert!(labels(&Fixture::new()).iter().eq(&all));
-    assert!(labels(&Fixture::post_norm()).contains("capped by norm"));
-}
-
-#[test]
-fn undecided_windows_are_counted_apart() {
-    let fixture = Fixture::new();
-    let report = rendered(&fixture);
-    assert!(
-        report
-            .markdown
-            .contains("undecided because the intervals of trigger and ceiling overlap")
-    );
-    assert!(report.html.contains("badge undecided") && report.html.contains("swatch undecided"));
-    assert!(
-        report
-            .markdown
-            .contains("undecided: the trigger lies below the ceiling")
-    );
-}
-
-#[test]
-fn attribution_is_stated_plainly_whichever_way_it_goes() {
-    let mut fixture = Fixture::new();
-    let says = |fixture: &Fixture| rendered(fixture).markdown;
-    assert!(says(&fixture).contains("anti-predicts control of language-routing here"));
-    let mut set = |low: f64, high: f64| {
-        for score in fixture
-            .verdicts
-            .attribution
-            .iter_mut()
-            .flat_map(|a| &mut a.scores)
-        {
-            score.correlation = Some((low + high) / 2.0);
-            score.correlation_interval = Some(Interval { low, high });
-        }
-        says(&fixture)
-    };
-    assert!(set(0.2, 0.6).contains("The paper says that it anti-predicts: not so here."));
-    assert!(set(-0.2, 0.3).contains("(gradient × activation) says nothing about control"));
-}
-
-#[test]
-fn controls_that_do_as_well_are_not_hidden() {
-    let mut fixture = Fixture::new();
-    let differ = "noise: a push of this size alone does not do it";
-    assert!(rendered(&fixture).markdown.contains(differ));
-    for curve in &mut fixture.judgements.curves {
-        for shares in curve.points.iter_mut().flat_map(|p| &mut p.horizons) {
-            shares.flipped = curve.prompts / 2;
-        }
-    }
-    let markdown = rendered(&fixture).markdown;
-    assert!(!markdown.contains(differ));
-    assert!(markdown.contains("cannot rule out that any push of this size does it"));
-}
-
-#[test]
-fn behind_a_norm_the_law_is_the_neurons_own() {
-    let report = rendered(&Fixture::post_norm());
-    assert_well_formed(&report.html);
-    let saturation = &report.figures["saturation.svg"];
-    assert!(saturation.contains("law behind the norm"));
-    assert!(report.markdown.contains("levels off at a cap below 1"));
-    assert!(
-        report
-            .markdown
-            .contains("the norm after the feed-forward caps cosθ at")
-    );
-    let plain = &rendered(&Fixture::new()).figures["saturation.svg"];
-    assert!(!plain.contains("law behind the norm"));
-}
-
-#[test]
-fn a_census_stays_small() {
-    let report = rendered(&Fixture::census(3072));
-    assert!(report.html.len() < 5_000_000, "{}", report.html.len());
-    let lines = report.markdown.lines().count();
-    assert!(lines < 600, "{lines}");
-    for (file, svg) in &report.figures {
-        assert!(svg.len() < 250_000, "{file}: {}", svg.len());
-    }
-    assert!(report.figures["saturation.svg"].contains("whose area grows with their number"));
-}
-
 /// Every tag is closed in order, and every attribute is quoted.
 fn assert_well_formed(text: &str) {
     const VOID: [&str; 3] = ["meta", "br", "!DOCTYPE"];
@@ -649,7 +338,7 @@ fn report_preview() {
     let fixture = match std::env::var("REPORT_VARIANT").as_deref() {
         Ok("post-norm") => Fixture::post_norm(),
         Ok("census") => Fixture::census(3072),
-        _ => hostile.map_or_else(Fixture::new, |text| hostile_fixture(&text)),
+        _ => hostile.map_or_else(Fixture::new, |text| hostile::hostile_fixture(&text)),
     };
     let report = rendered(&fixture);
     std::fs::create_dir_all(Path::new(&folder).join("figures")).unwrap();

@@ -50,8 +50,8 @@ pub fn draw(predictor: &str, pairs: &[Pair]) -> Figure {
 /// How branches in bulk layers look, those in others, and those whose ceiling is only bounded.
 const LOOKS: [(Marker, &str, &str); 3] = [
     (Marker::Circle, "cut f-blue", "bulk layer"),
-    (Marker::Square, "s-vermilion hollow", "other layer"),
-    (Marker::Triangle, "s-grey hollow", "at least (censored)"),
+    (Marker::Square, "s-vermilion edge", "other layer"),
+    (Marker::Triangle, "s-grey edge", "at least (censored)"),
 ];
 
 fn kinds(pairs: &[Pair]) -> Vec<Kind> {

@@ -101,7 +101,7 @@ fn behavior(input: &Input, name: &str) -> BehaviorAnswer {
             let open = controls.iter().filter(|v| v.open == Some(true)).count();
             format!(
                 "For comparison, {} of {} open.",
-                open,
+                thousands(open),
                 counted(controls.len(), "control neuron")
             )
         }),

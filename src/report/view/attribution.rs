@@ -150,22 +150,27 @@ fn gradient(input: &Input, found: &BehaviorAttribution) -> String {
 }
 
 fn alignment(input: &Input, found: &Alignment) -> String {
-    let conclusion = if found.difference.high < 0.0 {
-        "open neurons write farther off the axis, as the paper says"
-    } else if found.difference.low > 0.0 {
-        "open neurons write closer to the axis, where the paper says that they write off it"
-    } else {
-        "no difference is shown, where the paper says that controllers write off the axis"
-    };
     format!(
-        "|cos(v, d)| between write direction and readout axis has a median of {} over {} and {} over {} closed (difference {}, {} interval): {conclusion}.",
+        "|cos(v, d)| between write direction and readout axis has a median of {} over {} and {} over {} closed (difference {}, {} interval). The paper says that controllers write off the axis; here {}.",
         fixed(found.of_controllers, 3),
         counted(found.controllers, "open neuron"),
         fixed(found.of_others, 3),
         thousands(found.others),
         signed_interval(found.difference),
         level(input.study.thresholds.confidence),
+        axis(found),
     )
+}
+
+/// Where open neurons write, against the readout axis.
+pub fn axis(found: &Alignment) -> &'static str {
+    if found.difference.high < 0.0 {
+        "open neurons write farther off it than closed ones"
+    } else if found.difference.low > 0.0 {
+        "open neurons write closer to it than closed ones, not off it"
+    } else {
+        "no difference between open and closed neurons is shown"
+    }
 }
 
 fn ratio(input: &Input, behavior: &str) -> Option<String> {

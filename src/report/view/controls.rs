@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::Figures;
 use crate::report::figures::controls::{self, Line, Share};
-use crate::report::format::{NOTHING, fixed, listed, share};
+use crate::report::format::{NOTHING, fixed, listed, percentage, share};
 use crate::report::input::Input;
 use crate::report::text::label;
 use crate::spec::neurons::Role;
@@ -285,16 +285,14 @@ fn conclusions(compared: &[(&Found, Interval)]) -> String {
 }
 
 fn percent(share: Option<f64>) -> String {
-    share.map_or(NOTHING.into(), |s| format!("{}%", fixed(100.0 * s, 0)))
+    share.map_or(NOTHING.into(), percentage)
 }
 
 /// An interval of differences of shares, in percentage points.
-fn points(interval: Interval) -> String {
-    format!(
-        "{} to {}",
-        fixed(100.0 * interval.low, 0),
-        fixed(100.0 * interval.high, 0)
-    )
+fn points(Interval { low, high }: Interval) -> String {
+    let decimals = usize::from(high - low < 0.02);
+    let [low, high] = [low, high].map(|end| fixed(100.0 * end, decimals));
+    format!("{low} to {high}")
 }
 
 #[cfg(test)]

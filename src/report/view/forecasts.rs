@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::report::format::{NOTHING, counted, fixed, percent, percent_interval, share};
+use crate::report::format::{NOTHING, counted, level, percent, percent_interval, share, thousands};
 use crate::report::input::Input;
 use crate::stages::scoreboard::ForecastScore;
 
@@ -88,20 +88,20 @@ pub fn sentence(input: &Input) -> String {
     };
     format!(
         "The sealed open/closed forecast was right for {} of {} ({}{}); always giving the commoner answer would have been right for {} ({}). {}. Of the {} foretold open, {} were; of the {} found open, {} had been foretold.",
-        all.right,
+        thousands(all.right),
         counted(all.scored, pairs),
         percent(all.right, all.scored),
         all.interval.map_or(String::new(), |i| format!(
-            ", {}% interval {}",
-            fixed(100.0 * input.study.thresholds.confidence, 0),
+            ", {} interval {}",
+            level(input.study.thresholds.confidence),
             percent_interval(i)
         )),
-        all.majority,
+        thousands(all.majority),
         percent(all.majority, all.scored),
         capitalised(&conclusion(all)),
-        all.foretold,
-        all.open_foretold,
-        all.open,
-        all.open_foretold,
+        thousands(all.foretold),
+        thousands(all.open_foretold),
+        thousands(all.open),
+        thousands(all.open_foretold),
     )
 }

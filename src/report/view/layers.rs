@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::Figures;
 use crate::report::figures::layers::{self as chart, Bar};
-use crate::report::format::{NOTHING, coordinate, counted, fixed, share};
+use crate::report::format::{NOTHING, coordinate, counted, fixed, share, thousands};
 use crate::report::input::Input;
 use crate::spec::neurons::Role;
 use crate::stages::verdict::{BranchVerdict, Reason, Window};
@@ -275,5 +275,6 @@ pub fn late_layers(input: &Input, behavior: &str) -> Option<String> {
 }
 
 fn counted_share(count: usize, total: usize) -> String {
+    let count = thousands(count);
     format!("{count} of {}", counted(total, "held-out neuron"))
 }

@@ -17,6 +17,7 @@ const PUBLISHED_MULTIPLES: (f64, f64) = (1.37, 1.65);
 pub fn build(input: &Input) -> Vec<String> {
     let mut sentences = Vec::new();
     sentences.extend(gradients(input));
+    sentences.extend(axes(input));
     let behaviors = &input.study.behaviors;
     sentences.extend(
         behaviors
@@ -53,6 +54,18 @@ fn gradients(input: &Input) -> Option<String> {
             "The paper: local gradient attribution anti-predicts control. Here: {}.",
             listed(&parts)
         )
+    })
+}
+
+/// Where controllers write, for behaviours that have both open and closed neurons.
+fn axes(input: &Input) -> impl Iterator<Item = String> {
+    let of_all = input.verdicts.attribution.iter();
+    of_all.filter_map(|found| {
+        Some(format!(
+            "The paper: controllers write off the readout axis. Here, on {}: {}.",
+            label(&found.behavior, 60),
+            attribution::axis(found.alignment.as_ref()?)
+        ))
     })
 }
 
