@@ -11,7 +11,7 @@ use crate::recipe::Arch;
 
 pub enum Exported {
     Llama {
-        llama: llama::Llama,
+        llama: Box<llama::Llama>,
         config: llama::Config,
         cache: llama::Cache,
     },
@@ -36,7 +36,7 @@ impl Exported {
                 let config: llama::LlamaConfig = serde_json::from_slice(&config)?;
                 let config = config.into_config(false);
                 Exported::Llama {
-                    llama: llama::Llama::load(weights, &config)?,
+                    llama: Box::new(llama::Llama::load(weights, &config)?),
                     cache: empty_cache(&config)?,
                     config,
                 }
