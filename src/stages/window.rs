@@ -365,7 +365,10 @@ impl<'a> Comparison<'a> {
         let neuron = self.predictions.calibration.of(curve.neuron);
         neuron.normed?;
         let cap = neuron.cap(curve.sign);
-        let (expected, margin) = (self.behavior.expected_trigger, self.study.reasons.cap_margin);
+        let (expected, margin) = (
+            self.behavior.expected_trigger,
+            self.study.reasons.cap_margin,
+        );
         let ceiling = (self.predictions)
             .headline_ceiling(self.study, curve.neuron, curve.sign)
             .filter(|ceiling| cap < *ceiling);
