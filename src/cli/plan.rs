@@ -112,7 +112,7 @@ fn text(plan: &Plan) -> String {
     lines.push("\nat most".into());
     lines.push(format!("  signed doses   {:>12}  per neuron", plan.doses));
     lines.push(format!(
-        "  screen steps   {:>12}  forward passes",
+        "  single steps   {:>12}  forward passes",
         plan.screen_steps
     ));
     lines.push(format!("  rollouts       {:>12}", plan.trials));

@@ -270,8 +270,9 @@ pub struct ReasonsSpec {
     /// the final norm after one step of `calibration.push` budgets, is less than this share of the median of the branches that are open.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub late_survival: f64,
-    /// A branch that reached neither threshold is called capped by a normalisation when the largest coordinate that its neuron can reach,
-    /// plus this margin, lies below the median trigger of the neurons that have one, or below the predicted ceiling.
+    /// A branch that reached neither threshold is called capped by a normalisation when the largest coordinate that its neuron can reach
+    /// lies below the median trigger of the branches that have one, or below the predicted ceiling, or when its largest dose came within
+    /// this margin of it: no other dose would push further.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub cap_margin: f64,
 }
@@ -280,7 +281,7 @@ impl Default for ReasonsSpec {
     fn default() -> Self {
         Self {
             late_survival: 0.25,
-            cap_margin: 0.0,
+            cap_margin: 0.01,
         }
     }
 }

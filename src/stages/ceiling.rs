@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use super::calibrate::{Calibration, CalibrationThresholds, NeuronCalibration};
 use super::features;
 use super::predict::FittedPredictor;
+use super::push::STRENGTHS;
+use super::step_ceiling::LIMIT;
 use crate::law;
 use crate::spec::ceiling::Predictor;
 use crate::stats::{self, Ridge};
@@ -103,19 +105,17 @@ fn steps(
         .flatten()
 }
 
-/// The coordinates at which the steps of a branch cross the levels.
+/// The coordinates at which the steps of a branch cross the levels; that of the strongest push where they do not.
 fn step_row(calibration: &Calibration, neuron: NeuronId, sign: Sign) -> Option<Vec<f64>> {
+    const LARGEST: f64 = STRENGTHS[STRENGTHS.len() - 1];
     let crossings = calibration.step_ceiling(neuron, sign)?;
     let of_neuron = calibration.of(neuron);
-    Some(
-        crossings
-            .map(|budgets| of_neuron.coordinate(sign, budgets))
-            .into(),
-    )
+    let coordinate = |at: Option<f64>| of_neuron.coordinate(sign, at.unwrap_or(LARGEST));
+    Some(crossings.map(coordinate).into())
 }
 
-/// Fits the coordinate of the ceiling on features of the neuron. A branch that never collapsed counts with the coordinate of its largest dose, which is a lower
-/// bound.
+/// Fits the coordinate of the ceiling on features of the neuron. A branch that never collapsed counts with the coordinate of its
+/// largest dose, which is a lower bound.
 fn regression(
     study: &Study,
     calibration: &Calibration,
@@ -173,8 +173,12 @@ pub fn estimate(
         }
         Predictor::OneStep => {
             let row = step_row(calibration, neuron.neuron, sign)?;
+            // Behind a norm a push that stays likely stays so at any dose: there is no ceiling.
+            if neuron.normed.is_some() {
+                calibration.step_ceiling(neuron.neuron, sign)?[LIMIT]?;
+            }
             let fitted = fitted.regression.as_ref().map(|fit| fit.at(&row));
-            let coordinate = fitted.unwrap_or(row[row.len() / 2]).clamp(0.0, 0.99);
+            let coordinate = fitted.unwrap_or(row[LIMIT]).clamp(0.0, 0.99);
             return Some((neuron.budgets_at(sign, coordinate), coordinate));
         }
     };

@@ -4,14 +4,16 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+use super::{push, step_ceiling};
 use crate::model::decoder::Sizes;
 use crate::model::lanes::{Lanes, Load, Memory, PROGRAM};
 use crate::model::{Cell, LanguageModel, ModelError, Resources, Steering, tensor};
+use crate::spec::ceiling::Predictor;
 use crate::spec::doses::Apply;
 use crate::spec::model::{Device, Dtype};
-use crate::spec::neurons::Role;
+use crate::spec::neurons::{Role, ScreenScore};
 use crate::spec::summary;
-use crate::study::{Selection, Study};
+use crate::study::{Behavior, Selection, Study};
 use crate::units::{Dose, NeuronId, TokenId};
 
 /// What a run would do. Counts are upper bounds where a screen has yet to choose, and where rollouts may end early.
@@ -29,7 +31,7 @@ pub struct Plan {
     pub behaviors: Vec<PlannedBehavior>,
     /// Signed doses per neuron, without dose 0.
     pub doses: usize,
-    /// Forward steps of the screens.
+    /// Single forward steps of screens, scores and pushes.
     pub screen_steps: usize,
     /// Rollouts, clean ones included.
     pub trials: usize,
@@ -119,7 +121,7 @@ pub fn plan(study: &Study, sizes: &Sizes, resources: Resources) -> Result<Plan, 
             })
             .collect(),
         doses: size.doses,
-        screen_steps: screen_steps(study),
+        screen_steps: screen_steps(study) + score_steps(study) + push_steps(study),
         trials: size.trials,
         tokens,
         // Two operations per parameter and token, once to generate and once to score (Kaplan et al. 2020, section 2.1).
@@ -265,6 +267,60 @@ fn tensor_memory(study: &Study, sizes: &Sizes, trials: usize, longest: usize) ->
         cache: 2 * rollouts * positions * 2 * sizes.layers * sizes.heads.kv_width() * bytes,
     };
     (memory, rollouts)
+}
+
+/// Forward passes behind the scores of every measured neuron, at most.
+fn score_steps(study: &Study) -> usize {
+    let measured = |behavior: &Behavior| {
+        (study.neurons.iter())
+            .filter(|group| group.behaviors.contains(&behavior.name))
+            .map(|group| group.selection.len())
+            .sum::<usize>()
+    };
+    let of_behavior = |behavior: &Behavior| {
+        let prompts = study.prompts_of(behavior).len();
+        let contrast = behavior
+            .contrast
+            .as_ref()
+            .map_or(0, |c| 2 * c.original.len());
+        let on_axis = match behavior.target_tokens.is_empty() {
+            true => 0,
+            false => {
+                let steps = |score: ScreenScore| score.forward_steps(measured(behavior), prompts);
+                steps(ScreenScore::OneStepPush) + steps(ScreenScore::GradientBudgets)
+            }
+        };
+        contrast + on_axis
+    };
+    study.behaviors.iter().map(of_behavior).sum()
+}
+
+/// Single steps on the calibration prompts, at most: for survival, for triggers, and for ceilings on two kinds of text.
+fn push_steps(study: &Study) -> usize {
+    let neurons: usize = study
+        .neurons
+        .iter()
+        .map(|group| group.selection.len())
+        .sum();
+    let prompts = study
+        .calibration_prompts()
+        .len()
+        .min(ScreenScore::PUSHED_PROMPTS);
+    let strengths = push::STRENGTHS.len();
+    let of_behavior = |behavior: &Behavior| match behavior.target_tokens.is_empty() {
+        true => prompts,
+        false => prompts * (1 + strengths),
+    };
+    let tips: usize = study.behaviors.iter().map(of_behavior).sum();
+    let plain = match study.ceiling.predictors.contains(&Predictor::OneStep) {
+        true => strengths * step_ceiling::POINTS,
+        false => 0,
+    };
+    let flipped = match study.calibration_contrast().is_empty() {
+        true => 0,
+        false => 2 * strengths * step_ceiling::POINTS,
+    };
+    2 * neurons * (tips + plain + flipped)
 }
 
 /// Forward passes that the screens need.

@@ -81,22 +81,25 @@ fn forecasts(study: &Study, predictions: &Predictions) -> Vec<Forecast> {
         let fitted = (predictions.trigger_predictors.iter()).find(|fitted| {
             fitted.predictor == study.trigger.headline && fitted.behavior == trigger.behavior
         });
-        let ceiling = predictions.headline_ceiling(study, trigger.neuron, trigger.sign);
-        if let (Some(ceiling), Some(fitted)) = (ceiling, fitted) {
-            let distance = match study.trigger.headline {
-                TriggerPredictor::Expected => trigger.by[headline].map(|at| ceiling - at),
-                TriggerPredictor::Push => trigger::distance(
-                    study,
-                    &trigger.behavior,
-                    trigger.neuron,
-                    trigger.sign,
-                    &predictions.calibration,
-                    &predictions.predictors,
-                ),
-            };
-            let open = distance.is_some_and(|distance| distance > fitted.margin);
-            *forecast = Some(forecast.unwrap_or(false) || open);
-        }
+        let (neuron, sign) = (trigger.neuron, trigger.sign);
+        let ceiling = predictions.headline_ceiling(study, neuron, sign);
+        let distance = match study.trigger.headline {
+            TriggerPredictor::Expected => {
+                let Some(ceiling) = ceiling else { continue };
+                trigger.by[headline].map(|at| ceiling - at)
+            }
+            TriggerPredictor::Push => trigger::distance(
+                study,
+                &trigger.behavior,
+                neuron,
+                sign,
+                &predictions.calibration,
+                &predictions.predictors,
+            ),
+        };
+        let margin = fitted.map_or(0.0, |fitted| fitted.margin);
+        let open = distance.is_some_and(|distance| distance > margin);
+        *forecast = Some(forecast.unwrap_or(false) || open);
     }
     (open.into_iter())
         .map(|((behavior, neuron), open)| Forecast {
@@ -271,7 +274,7 @@ pub struct Forecast {
     pub neuron: NeuronId,
     /// Name of the behaviour.
     pub behavior: String,
-    /// Whether the headline trigger lies below the headline ceiling on either branch; absent without a predicted ceiling.
+    /// Whether the headline trigger lies below the ceiling by the margin on either branch; absent when that cannot be said.
     pub open: Option<bool>,
 }
 

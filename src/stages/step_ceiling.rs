@@ -17,8 +17,11 @@ pub const POINTS: usize = 16;
 /// Levels of the surprise, in units of the limit of the likelihood; the middle one is the limit itself.
 pub const LEVELS: [f64; 3] = [0.5, 1.0, 2.0];
 
-/// The doses in budgets at which the surprise crosses each of [`LEVELS`]; the largest of [`STRENGTHS`] where it does not.
-pub type Crossings = [f64; LEVELS.len()];
+/// Place of the limit itself among [`LEVELS`].
+pub const LIMIT: usize = 1;
+
+/// The doses in budgets at which the surprise crosses each of [`LEVELS`]; none where no push of [`STRENGTHS`] does.
+pub type Crossings = [Option<f64>; LEVELS.len()];
 
 /// Contexts along answers: each prompt with beginnings of its answer, of lengths that are spread over it. `texts`: prompts with answers.
 pub fn contexts<'a>(
@@ -69,7 +72,7 @@ pub fn crossings(
     let of_branch = |sums: Vec<f64>| {
         LEVELS.map(|level| {
             let level = level * limit * count;
-            crossing(&STRENGTHS, 0.0, &sums, level).unwrap_or(STRENGTHS[STRENGTHS.len() - 1])
+            crossing(&STRENGTHS, 0.0, &sums, level)
         })
     };
     Ok((surprises.into_iter())

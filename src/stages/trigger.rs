@@ -5,6 +5,7 @@ use super::ceiling;
 use super::predict::{
     self, FittedPredictor, FittedTrigger, HorizonRatio, PredictedTrigger, Predictions,
 };
+use super::step_ceiling::LIMIT;
 use crate::spec::ceiling::TriggerPredictor;
 use crate::spec::neurons::Role;
 use crate::stats;
@@ -13,8 +14,6 @@ use crate::units::{NeuronId, Sign};
 
 /// The margin where the ceilings have no interval.
 const MARGIN: f64 = 0.1;
-/// Place of the limit itself among the levels of [`super::step_ceiling`].
-const LIMIT: usize = 1;
 
 /// Fits every predictor for every behaviour.
 pub fn fit(study: &Study, ceilings: &[FittedPredictor]) -> Vec<FittedTrigger> {
@@ -82,7 +81,10 @@ pub fn distance(
     let of_neuron = calibration.of(neuron);
     let trigger = of_neuron.coordinate(sign, push.trigger?);
     let ceiling = match push.flipped_ceiling {
-        Some(crossings) => of_neuron.coordinate(sign, crossings[LIMIT]),
+        // Text that stays likely at every push has its ceiling beyond all of them.
+        Some(crossings) => {
+            crossings[LIMIT].map_or(1.0, |budgets| of_neuron.coordinate(sign, budgets))
+        }
         None => {
             let headline = (ceilings.iter()).find(|c| c.predictor == study.ceiling.headline)?;
             ceiling::estimate(headline, of_neuron, sign, calibration)?.1

@@ -365,30 +365,31 @@ impl<'a> Comparison<'a> {
         let neuron = self.predictions.calibration.of(curve.neuron);
         neuron.normed?;
         let cap = neuron.cap(curve.sign);
-        let reachable = cap + self.study.reasons.cap_margin;
-        let trigger = self.trigger.unwrap_or(self.behavior.expected_trigger);
-        let ceiling = self
-            .predictions
-            .headline_ceiling(self.study, curve.neuron, curve.sign);
-        let below_trigger = reachable < trigger;
-        let below_ceiling = ceiling.is_some_and(|ceiling| reachable < ceiling);
-        let of = match self.trigger {
-            Some(_) => "the median trigger here",
-            None => "the expected trigger",
+        let (expected, margin) = (
+            self.behavior.expected_trigger,
+            self.study.reasons.cap_margin,
+        );
+        let ceiling = (self.predictions)
+            .headline_ceiling(self.study, curve.neuron, curve.sign)
+            .filter(|ceiling| cap < *ceiling);
+        let largest = (curve.points.last()).map_or(0.0, |point| point.law_coordinate);
+        let why = match (self.trigger, ceiling) {
+            (Some(trigger), _) if cap < trigger => {
+                format!("below the median trigger here, {}", number(trigger))
+            }
+            (None, _) if cap < expected => {
+                format!("below the expected trigger, {}", number(expected))
+            }
+            (_, Some(ceiling)) => format!("below the predicted ceiling, {}", number(ceiling)),
+            _ if cap - largest <= margin => {
+                format!("and the largest dose came to {}", number(largest))
+            }
+            _ => return None,
         };
-        match (below_trigger, below_ceiling, ceiling) {
-            (false, false, _) => None,
-            (true, _, _) => Some(format!(
-                "the norm after the feed-forward caps cosθ at {}, below {of}, {}",
-                number(cap),
-                number(trigger)
-            )),
-            (false, true, ceiling) => Some(format!(
-                "the norm after the feed-forward caps cosθ at {}, below the predicted ceiling {}",
-                number(cap),
-                number(ceiling.unwrap_or(1.0))
-            )),
-        }
+        let cap = number(cap);
+        Some(format!(
+            "the norm after the feed-forward caps cosθ at {cap}, {why}"
+        ))
     }
 }
 

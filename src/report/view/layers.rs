@@ -227,11 +227,8 @@ fn kinds(input: &Input, bars: &[Bar]) -> Vec<KindRow> {
             "closed",
             "capped by norm",
             format!(
-                "neither is reached, and the largest reachable cosθ{} lies below the median trigger or the predicted ceiling (verdict.reasons.cap_margin)",
-                match reasons.cap_margin {
-                    0.0 => String::new(),
-                    margin => format!(" plus {margin}"),
-                }
+                "neither is reached, and the largest reachable cosθ lies below the median trigger or the predicted ceiling, or the largest dose came within {} of it (verdict.reasons.cap_margin)",
+                reasons.cap_margin
             ),
         ),
         (

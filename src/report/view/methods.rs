@@ -298,7 +298,7 @@ fn thresholds(input: &Input) -> Vec<Choice> {
         choice(
             "verdict.reasons.cap_margin",
             number(reasons.cap_margin),
-            "margin by which the reachable cosθ must lie below the median trigger or the predicted ceiling to be called capped",
+            "distance from the largest reachable cosθ within which a largest dose that reached neither threshold is called capped",
         ),
     ]
 }
