@@ -52,6 +52,7 @@ struct Found {
     name: String,
     role: Role,
     kind: &'static str,
+    measured: usize,
     open: usize,
     known: usize,
     /// The largest coherent flip share of each neuron, over doses and branches.
@@ -110,6 +111,7 @@ fn of_group(input: &Input, behavior: &str, group: &Group) -> Option<Found> {
         name: group.name.clone(),
         role: group.role,
         kind: kind(group),
+        measured: measured.len(),
         open: count(&|open| open == Some(true)),
         known: count(&|open| open.is_some()),
         flips: (measured.iter())
@@ -182,9 +184,9 @@ fn row(found: &Found) -> GroupRow {
     GroupRow {
         group: found.name.clone(),
         kind: found.kind,
-        neurons: found.flips.len(),
+        neurons: found.measured,
         open: share(found.open, found.known),
-        unknown: found.flips.len() - found.known,
+        unknown: found.measured - found.known,
         mean: percent(stats::mean(&found.flips)),
         most: percent(found.flips.iter().copied().reduce(f64::max)),
     }

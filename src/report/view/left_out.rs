@@ -44,7 +44,10 @@ fn undecided(input: &Input) -> Option<String> {
 
 fn without_interval(input: &Input) -> Option<String> {
     let branches = input.verdicts.neurons.iter().flat_map(|v| &v.branches);
-    let without = branches.filter(|b| b.ceiling_interval.is_none()).count();
+    // A ceiling beyond the doses needs none: it is a bound.
+    let without = branches
+        .filter(|b| b.ceiling.reached() && b.ceiling_interval.is_none())
+        .count();
     (without > 0).then(|| {
         format!(
             "{} without an interval of trigger and ceiling: one prompt is too few to resample. Their windows are open or closed by the estimates alone.",
