@@ -18,7 +18,7 @@ pub mod error;
 pub mod export;
 pub mod finite;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 pub mod folder;
 pub mod key;
 pub mod layout;

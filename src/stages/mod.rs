@@ -26,3 +26,6 @@ pub mod threshold;
 pub mod trigger;
 pub mod verdict;
 pub mod window;
+
+#[cfg(test)]
+mod tests;
