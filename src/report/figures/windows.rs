@@ -25,13 +25,14 @@ const AWAY: f64 = 7.0;
 /// Draws the given neurons of a behaviour, top to bottom.
 pub fn draw(input: &Input, behavior: &str, name: String, neurons: &[&NeuronVerdict]) -> Figure {
     let signs = &input.study.doses.signs;
+    let reach = reach(input, neurons);
     let left = if signs.contains(&Sign::Negative) {
-        -1.0
+        -reach
     } else {
         0.0
     };
     let right = if signs.contains(&Sign::Positive) {
-        1.0
+        reach
     } else {
         0.0
     };
@@ -82,7 +83,8 @@ fn heads(svg: &mut Svg, frame: &Frame, signs: &[Sign]) {
             ),
         };
         svg.text(verdict.0, (verdict.1, y), "verdict");
-        svg.text("small mid", (frame.x.at(0.5 * sign.factor()), y), branch);
+        let middle = 0.5 * sign.factor() * frame.x.domain.1.max(-frame.x.domain.0);
+        svg.text("small mid", (frame.x.at(middle), y), branch);
     }
     svg.line(
         "axis",
@@ -176,6 +178,23 @@ fn whisker(
             svg.line(class, (x, y - 2.0), (x, y + 2.0));
         }
     }
+}
+
+/// How far the axis goes: to 1, or as far as there is something to see, where a norm caps every coordinate well below.
+fn reach(input: &Input, neurons: &[&NeuronVerdict]) -> f64 {
+    let branches = neurons
+        .iter()
+        .flat_map(|v| v.branches.iter().map(move |b| (*v, b)));
+    let largest = branches
+        .flat_map(|(verdict, branch)| {
+            let predicted = input.headline(verdict.neuron, branch.sign);
+            [
+                grid_end(input, verdict, branch),
+                predicted.map_or(0.0, |p| p.coordinate),
+            ]
+        })
+        .fold(0.0, f64::max);
+    ((largest * 10.0 + 0.5).ceil() / 10.0).clamp(0.1, 1.0)
 }
 
 /// The largest coordinate measured on a branch.
