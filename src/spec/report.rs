@@ -38,6 +38,10 @@ impl Default for ReportSpec {
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Section {
+    /// Groups of neurons and random directions at the same budgets.
+    Controls,
+    /// Scores against measured control.
+    Attribution,
     /// Predicted against measured ceilings.
     Ceilings,
     /// Flip, collapse and outcome shares against dose.

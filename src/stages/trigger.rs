@@ -50,7 +50,7 @@ fn push(study: &Study, behavior: &Behavior, ceilings: &[FittedPredictor]) -> Fit
         (None, Some(half)) => (
             half,
             format!(
-                "margin: half the prediction interval of `{}`",
+                "margin: half the prediction interval of {}",
                 study.ceiling.headline.name()
             ),
         ),

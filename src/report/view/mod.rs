@@ -150,8 +150,12 @@ pub fn build(input: &Input) -> (ReportView, Figures) {
         windows: windows::build(input, &mut figures),
         closed: layers::build(input, &mut figures),
         scoreboard: scoreboard::build(input),
-        attribution: attribution::build(input, &mut figures),
-        controls: controls::build(input, &mut figures),
+        attribution: (shown(Section::Attribution))
+            .then(|| attribution::build(input, &mut figures))
+            .unwrap_or_default(),
+        controls: (shown(Section::Controls))
+            .then(|| controls::build(input, &mut figures))
+            .unwrap_or_default(),
         paper: paper::build(input),
         ceilings: shown(Section::Ceilings)
             .then(|| plots::ceilings(input, &mut figures))
