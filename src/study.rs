@@ -337,6 +337,18 @@ impl Study {
         crate::record::canonical::hash(self)
     }
 
+    /// The hash of what is asked: without the title, the description, and what the reports show. Predictions are sealed for it, so that
+    /// another title does not make a new seal.
+    pub fn question_hash(&self) -> String {
+        let question = Self {
+            title: String::new(),
+            description: String::new(),
+            report: ReportSpec::default(),
+            ..self.clone()
+        };
+        question.hash()
+    }
+
     /// Keeps the first `limit` prompts of each behaviour, and their contrasts.
     pub fn limit_prompts(&mut self, limit: usize) {
         for behavior in &mut self.behaviors {

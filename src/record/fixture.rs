@@ -212,7 +212,7 @@ pub fn judgements(trials: &[Trial]) -> Vec<RolloutJudgement> {
 /// Predictions of the study.
 pub fn predictions(study: &Study) -> Predictions {
     let mut predictions = seal::tests::predictions(2.5);
-    predictions.study = study.hash();
+    predictions.study = study.question_hash();
     predictions.screening.groups.push(Group {
         name: "held_out".into(),
         role: Role::HeldOut,

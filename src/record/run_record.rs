@@ -91,7 +91,7 @@ impl RunRecord {
     fn check_links(&self) -> Result<(), RecordError> {
         let study = &self.manifest.study_sha256;
         let predictions = self.sealed.predictions();
-        if predictions.study != *study {
+        if predictions.study != self.study().question_hash() {
             return Err(other_study(&self.folder.predictions()));
         }
         if self.verdicts.study != *study || self.verdicts.seal != self.sealed.seal().sha256 {

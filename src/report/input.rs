@@ -139,6 +139,12 @@ impl<'a> Input<'a> {
         super::format::level(self.study.thresholds.confidence)
     }
 
+    /// A ceiling as the law's coordinate, in which predictions are made, whatever the study's own coordinate is.
+    pub(super) fn law_ceiling(&self, neuron: NeuronId, branch: &BranchVerdict) -> f64 {
+        let neuron = self.predictions.calibration.of(neuron);
+        neuron.coordinate(branch.sign, branch.ceiling.budgets())
+    }
+
     /// Whether a layer counts as bulk.
     pub(super) fn is_bulk(&self, layer: usize) -> bool {
         let (from, to) = self.study.ceiling.bulk;

@@ -43,7 +43,9 @@ pub fn reason_phrase(reason: Reason) -> &'static str {
     match reason {
         Reason::CollapseBeforeTrigger => "because the output collapses before the behaviour flips",
         Reason::TooLate => "because the write is too late to propagate",
-        Reason::NormalisationCap => "because a normalisation caps the push",
+        Reason::NormalisationCap => {
+            "because a normalisation keeps every dose below both thresholds"
+        }
     }
 }
 

@@ -15,6 +15,10 @@ use crate::units::NeuronId;
 
 /// Bootstrap resamples of the neurons.
 const RESAMPLES: usize = 1000;
+/// Fewer neurons than this say nothing about a rank correlation.
+const LEAST_NEURONS: usize = 8;
+/// Fewer open, or fewer closed neurons than this say nothing about what tells them apart.
+const LEAST_OF_A_KIND: usize = 3;
 
 /// Compares every score with measured control, behaviour by behaviour. Control of a neuron: the largest share of prompts that flipped
 /// without collapse at any dose of either branch, at the verdict horizon. Random directions have no activation, and are left out.
@@ -100,14 +104,26 @@ fn score_control(
         true => stats::bootstrap(&pairs, stats::spearman, RESAMPLES, confidence, seed),
         false => stats::bootstrap(&decided, stats::area_under_roc, RESAMPLES, confidence, seed),
     };
+    let correlation = (pairs.len() >= LEAST_NEURONS)
+        .then(|| stats::spearman(&pairs))
+        .flatten();
+    let area = enough_of_both(&decided)
+        .then(|| stats::area_under_roc(&decided))
+        .flatten();
     (!pairs.is_empty()).then(|| ScoreControl {
         score,
         neurons: pairs.len(),
-        correlation: stats::spearman(&pairs),
-        correlation_interval: stats::spearman(&pairs).and_then(|_| interval(true)),
-        area: stats::area_under_roc(&decided),
-        area_interval: stats::area_under_roc(&decided).and_then(|_| interval(false)),
+        correlation,
+        correlation_interval: correlation.and_then(|_| interval(true)),
+        area,
+        area_interval: area.and_then(|_| interval(false)),
     })
+}
+
+/// Whether there are enough open and enough closed neurons to compare.
+fn enough_of_both(decided: &[(f64, bool)]) -> bool {
+    let open = decided.iter().filter(|(_, open)| *open).count();
+    open.min(decided.len() - open) >= LEAST_OF_A_KIND
 }
 
 /// `|cos(v, d)|` of open neurons against that of closed ones.
@@ -115,6 +131,7 @@ fn alignment(study: &Study, measured: &[Measured<'_>]) -> Option<Alignment> {
     let decided: Vec<(f64, bool)> = (measured.iter())
         .filter_map(|of| Some((of.scores.readout_alignment?.abs(), of.open?)))
         .collect();
+    enough_of_both(&decided).then_some(())?;
     let of = |items: &[(f64, bool)], wanted: bool| {
         let found: Vec<f64> = (items.iter())
             .filter(|(_, open)| *open == wanted)
@@ -147,7 +164,8 @@ pub struct BehaviorAttribution {
     pub neurons: usize,
     /// One entry per score that the behaviour has.
     pub scores: Vec<ScoreControl>,
-    /// Where open neurons write, against the readout axis; absent without an axis, or unless some are open and some closed.
+    /// Where open neurons write, against the readout axis; absent without an axis, or unless there are three of
+    /// each.
     pub alignment: Option<Alignment>,
 }
 
@@ -158,11 +176,13 @@ pub struct ScoreControl {
     pub score: ScreenScore,
     /// Neurons that have it.
     pub neurons: usize,
-    /// Spearman's rank correlation with control; absent when control or score is the same for all.
+    /// Spearman's rank correlation with control; absent with fewer than 8 neurons, or when control or
+    /// score is the same for all.
     pub correlation: Option<f64>,
     /// Bootstrap interval over neurons.
     pub correlation_interval: Option<Interval>,
-    /// Area under the ROC curve for open against closed, undecided neurons left out; absent unless there are both.
+    /// Area under the ROC curve for open against closed, undecided neurons left out; absent unless there are three of
+    /// each.
     pub area: Option<f64>,
     /// Bootstrap interval over neurons.
     pub area_interval: Option<Interval>,

@@ -28,6 +28,18 @@ pub fn fit(study: &Study, predictor: Predictor, calibration: &Calibration) -> Fi
     fitted
 }
 
+/// Calibration branches in words, with those that have no ceiling.
+fn described(branches: &[&CalibrationThresholds]) -> String {
+    let never = branches.iter().filter(|b| b.ceiling.is_none()).count();
+    match never {
+        0 => format!("{} calibration branches", branches.len()),
+        never => format!(
+            "{} calibration branches, {never} of which never collapsed",
+            branches.len()
+        ),
+    }
+}
+
 /// Fits a predictor on some calibration branches; without an interval.
 fn fit_on(
     study: &Study,
@@ -36,7 +48,7 @@ fn fit_on(
     branches: &[&CalibrationThresholds],
 ) -> FittedPredictor {
     let settings = &study.ceiling;
-    let count = branches.len();
+    let count = described(branches);
     let multiple = |branch: &CalibrationThresholds| branch.ceiling.unwrap_or(f64::INFINITY);
     let median = |of: &dyn Fn(&CalibrationThresholds) -> f64| {
         let values: Vec<f64> = branches.iter().map(|branch| of(branch)).collect();
@@ -52,10 +64,7 @@ fn fit_on(
     };
     (fitted.parameter, fitted.source) = match predictor {
         Predictor::Constant => (Some(settings.constant), "m* given in the spec".to_owned()),
-        Predictor::Calibrated => (
-            median(&multiple),
-            format!("median m* of {count} calibration branches"),
-        ),
+        Predictor::Calibrated => (median(&multiple), format!("median m* of {count}")),
         Predictor::ParticipationRatio => match settings.kappa {
             Some(kappa) => (Some(kappa), "κ given in the spec".to_owned()),
             // κ = m* / √(1 − λ₁/Σλ)
@@ -64,23 +73,19 @@ fn fit_on(
                     let share = calibration.layers[branch.neuron.layer].leading_share;
                     multiple(branch) / law::spectral_multiple(1.0, share)
                 }),
-                format!("median κ of {count} calibration branches"),
+                format!("median κ of {count}"),
             ),
         },
         Predictor::Regression => {
             fitted.regression = regression(study, calibration, branches);
             let features = fitted.regression.as_ref().map_or(0, |r| r.weights.len());
-            let source = format!(
-                "ridge regression on {features} features over {count} calibration branches"
-            );
+            let source = format!("ridge regression on {features} features over {count}");
             (None, source)
         }
         Predictor::OneStep => {
             fitted.regression = steps(study, calibration, branches);
             let source = match fitted.regression {
-                Some(_) => format!(
-                    "ridge regression on 3 crossings of single steps over {count} calibration branches"
-                ),
+                Some(_) => format!("ridge regression on 3 crossings of single steps over {count}"),
                 None => {
                     "where single steps cross the limit of the likelihood, without a fit".to_owned()
                 }

@@ -35,7 +35,7 @@ pub fn predict(study: &Study, screening: Screening, calibration: Calibration) ->
         }
     }
     let mut predictions = Predictions {
-        study: study.hash(),
+        study: study.question_hash(),
         trigger_predictors: trigger::fit(study, &predictors),
         ratios: trigger::ratios(study, &calibration),
         screening,
@@ -113,7 +113,7 @@ fn forecasts(study: &Study, predictions: &Predictions) -> Vec<Forecast> {
 /// Everything that is sealed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Predictions {
-    /// Hash of the study.
+    /// [`Study::question_hash`] of the study.
     pub study: String,
     /// The neurons and what chose them.
     pub screening: Screening,

@@ -42,6 +42,12 @@ struct Board<'a> {
 }
 
 impl Board<'_> {
+    /// A measured threshold as the law's coordinate, in which predictions are made, whatever the study's own coordinate is.
+    fn law(&self, neuron: NeuronId, sign: Sign, threshold: Threshold) -> f64 {
+        let calibration = &self.sealed.predictions().calibration;
+        calibration.of(neuron).coordinate(sign, threshold.budgets())
+    }
+
     /// Every held-out branch.
     fn branches(&self) -> impl Iterator<Item = (&NeuronVerdict, &BranchVerdict)> {
         (self.held_out.iter())
@@ -58,8 +64,9 @@ impl Board<'_> {
         let mut censored = 0;
         for (verdict, branch) in self.branches() {
             let estimate = predicted.get(&(verdict.neuron, branch.sign));
+            let coordinate = self.law(verdict.neuron, branch.sign, branch.ceiling);
             match (branch.ceiling, estimate) {
-                (Threshold::At { coordinate, .. }, Some(estimate)) => {
+                (Threshold::At { .. }, Some(estimate)) => {
                     errors
                         .entry(verdict.neuron)
                         .or_default()
@@ -69,7 +76,7 @@ impl Board<'_> {
                 (_, None) => {}
             }
             if let Some(interval) = estimate.and_then(|estimate| estimate.interval) {
-                intervals.push((interval, branch.ceiling));
+                intervals.push((interval, branch.ceiling.reached(), coordinate));
             }
         }
         let (from, to) = self.study.ceiling.bulk;
@@ -85,19 +92,15 @@ impl Board<'_> {
     }
 
     /// How many measured ceilings lie in their intervals. A bound inside an interval decides nothing, and is left out.
-    fn coverage(&self, intervals: &[(Interval, Threshold)]) -> Option<Coverage> {
+    fn coverage(&self, intervals: &[(Interval, bool, f64)]) -> Option<Coverage> {
         let decided: Vec<bool> = (intervals.iter())
-            .filter_map(|(interval, ceiling)| match *ceiling {
-                Threshold::At { coordinate, .. } => {
-                    Some((interval.low..=interval.high).contains(&coordinate))
-                }
-                Threshold::Above { coordinate, .. } => {
-                    (coordinate > interval.high).then_some(false)
-                }
+            .filter_map(|(interval, reached, coordinate)| match reached {
+                true => Some((interval.low..=interval.high).contains(coordinate)),
+                false => (*coordinate > interval.high).then_some(false),
             })
             .collect();
         let inside = decided.iter().filter(|inside| **inside).count();
-        let widths: Vec<f64> = intervals.iter().map(|(i, _)| i.high - i.low).collect();
+        let widths: Vec<f64> = intervals.iter().map(|(i, _, _)| i.high - i.low).collect();
         Some(Coverage {
             inside,
             branches: decided.len(),
@@ -140,8 +143,10 @@ impl Board<'_> {
         let (mut missed, mut false_alarms) = (0, 0);
         for (verdict, branch) in self.branches() {
             let predicted = self.predicted_trigger(source, verdict, branch);
-            match (branch.triggers[verdict_place].trigger, predicted) {
-                (Threshold::At { coordinate, .. }, Some(predicted)) => {
+            let trigger = branch.triggers[verdict_place].trigger;
+            let coordinate = self.law(verdict.neuron, branch.sign, trigger);
+            match (trigger, predicted) {
+                (Threshold::At { .. }, Some(predicted)) => {
                     let error = (predicted - coordinate).abs();
                     errors.entry(verdict.neuron).or_default().push(error);
                 }
@@ -251,7 +256,7 @@ pub struct Scoreboard {
     pub forecasts: Vec<ForecastScore>,
 }
 
-/// A predictor's error in cosθ over held-out (neuron, behaviour, branch) triples whose ceiling was reached.
+/// A predictor's error in the law's cosθ over held-out (neuron, behaviour, branch) triples whose ceiling was reached.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CeilingScore {
     /// Which predictor.

@@ -212,6 +212,7 @@ pub fn run(
         return Ok(made);
     }
     let mut branches = branches(study, subjects);
+    read_next(study, subjects, &mut branches, model, store)?;
     loop {
         let mut plan = TrialPlan::new(study);
         for branch in &branches {

@@ -304,14 +304,24 @@ fn scores_of_every_measured_neuron_are_compared_with_control() {
     assert_eq!(open.coherence, Some(1.0));
     let attribution = &found.verdicts.attribution[0];
     assert_eq!(attribution.neurons, 3, "directions have no activation");
-    let push = attribution
-        .scores
+    // Too few for a correlation, too few of a kind for an area.
+    assert!(
+        attribution
+            .scores
+            .iter()
+            .all(|s| s.correlation.is_none() && s.area.is_none())
+    );
+    assert!(attribution.alignment.is_none());
+    let sizes = scores
+        .neurons
         .iter()
-        .find(|s| s.score == ScreenScore::OneStepPush)
-        .unwrap();
+        .map(|n| n.size(ScreenScore::OneStepPush, 0));
+    let best = sizes
+        .zip(&scores.neurons)
+        .max_by(|a, b| a.0.partial_cmp(&b.0).unwrap());
     assert_eq!(
-        push.area,
-        Some(1.0),
-        "the open neuron scores above the closed one"
+        best.unwrap().1.neuron,
+        OPEN,
+        "the push finds the open neuron"
     );
 }

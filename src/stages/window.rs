@@ -13,6 +13,9 @@ use crate::stats;
 use crate::study::{Behavior, Study};
 use crate::units::{NeuronId, Sign};
 
+/// Where the branches that others are compared with leave less than this off their own axis, nothing can be late: it is rounding.
+const LEAST_SURVIVAL: f64 = 0.01;
+
 /// The verdicts on the branches of one behaviour, in the order of its curves.
 pub fn branch_verdicts(
     study: &Study,
@@ -178,8 +181,7 @@ impl Branch<'_> {
             .min(points.len() - 1);
         let count = |point: &DosePoint| point.horizons.last().map_or(0, |h| h.collapsed);
         format!(
-            "{} at g = {}, {} of {} at g = {}; before that at most {} of {} flipped",
-            self.share_phrase(),
+            "the ceiling, interpolated, lies at g = {}; {} of {} collapsed at g = {}, and before that at most {} of {} flipped",
             number(ceiling),
             count(&points[at]),
             self.curve.prompts,
@@ -187,13 +189,6 @@ impl Branch<'_> {
             best_flip(&points[..at], horizon),
             self.curve.prompts,
         )
-    }
-
-    fn share_phrase(&self) -> String {
-        match self.study.thresholds.collapse_share {
-            0.5 => "half have collapsed".into(),
-            share => format!("{}% have collapsed", number(100.0 * share)),
-        }
     }
 
     /// How far a branch came that reached neither threshold.
@@ -310,7 +305,8 @@ impl<'a> Comparison<'a> {
             .map(|trigger| trigger.coordinate())
             .collect();
         comparison.survival = (open.map(|median| (median, "open branches")))
-            .or(bulk.map(|median| (median, "branches in bulk layers")));
+            .or(bulk.map(|median| (median, "branches in bulk layers")))
+            .filter(|(median, _)| *median > LEAST_SURVIVAL);
         comparison.trigger = stats::median(&triggers);
         comparison
     }

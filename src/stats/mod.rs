@@ -53,9 +53,18 @@ pub fn wilson(successes: usize, trials: usize, confidence: f64) -> Option<Interv
     let denominator = 1.0 + z * z / n;
     let centre = (share + z * z / (2.0 * n)) / denominator;
     let half = z / denominator * (share * (1.0 - share) / n + z * z / (4.0 * n * n)).sqrt();
+    // Exact where all or none succeed: rounding would leave the ends a hair inside.
     Some(Interval {
-        low: (centre - half).max(0.0),
-        high: (centre + half).min(1.0),
+        low: if successes == 0 {
+            0.0
+        } else {
+            (centre - half).max(0.0)
+        },
+        high: if successes == trials {
+            1.0
+        } else {
+            (centre + half).min(1.0)
+        },
     })
 }
 
@@ -173,6 +182,10 @@ mod tests {
             (interval.low - 0.490_162).abs() < 1e-5 && (interval.high - 0.943_318).abs() < 1e-5
         );
         assert_eq!(wilson(0, 0, 0.95), None);
+        for n in 1..50 {
+            assert_eq!(wilson(n, n, 0.95).unwrap().high, 1.0);
+            assert_eq!(wilson(0, n, 0.95).unwrap().low, 0.0);
+        }
     }
 
     #[test]

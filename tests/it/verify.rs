@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use reachspec::record::folder::render_json;
 use reachspec::record::verify::{Outcome, Verification, verify};
 use reachspec::record::{Manifest, RunFolder, TrialStore, canonical};
 use reachspec::stats::SplitMix64;
@@ -145,7 +146,7 @@ fn sql(root: &Path, change: &str) {
 fn edit_json(path: &Path, change: impl FnOnce(&mut Value)) {
     let mut value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
     change(&mut value);
-    fs::write(path, serde_json::to_string_pretty(&value).unwrap() + "\n").unwrap();
+    fs::write(path, render_json(&value)).unwrap();
 }
 
 /// Changes the first value of a key in a list of the predictions, and seals them anew.
@@ -154,7 +155,7 @@ fn reseal(root: &Path, list: &str, key: &str, value: &str) {
     let text = fs::read_to_string(&path).unwrap();
     let list = text.find(list).unwrap();
     let start = list + text[list..].find(key).unwrap() + key.len();
-    let end = start + text[start..].find([',', '\n']).unwrap();
+    let end = start + text[start..].find([',', '}', '\n']).unwrap();
     let text = format!("{}{value}{}", &text[..start], &text[end..]);
     let file: Value = serde_json::from_str(&text).unwrap();
     let earlier = file["seal"]["sha256"].as_str().unwrap();
@@ -401,7 +402,7 @@ fn forged_results_are_found_by_deriving_them_again() {
 
     for (check, list, key, value) in [
         ("predictions", "\"forecasts\"", "\"open\": ", "null"),
-        ("calibration", "\"multiples\"", "\"multiple\": ", "0.125"),
+        ("calibration", "\"thresholds\"", "\"ceiling\": ", "0.125"),
     ] {
         let found = run.after(|root| reseal(root, list, key, value));
         assert!(fails(&found, check), "{}", failures(&found));

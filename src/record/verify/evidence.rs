@@ -85,6 +85,12 @@ pub fn files(run: &RunFolder, manifest: Option<&Manifest>) -> Result<Check, Reco
         let problem = "a transaction was left half done after the run ended: a process that was killed, or a file that was added";
         check.problem("trials.sqlite-journal", problem);
     }
+    for name in ["trials.sqlite-wal", "trials.sqlite-shm"] {
+        if run.root().join(name).exists() {
+            let problem = "reachspec keeps no write-ahead log: another program has opened the trials for writing";
+            check.problem(name, problem);
+        }
+    }
     let compared = format!(
         "{}, {}, byte for byte what the run ended with",
         counted(evidence.files.len(), "file"),
@@ -112,13 +118,13 @@ pub fn seal(
     };
     let seal = sealed.seal();
     let compared = format!(
-        "{} of {}, sealed {} after {} of other than calibration neurons",
+        "{} of {}; by the run's own word sealed {} after {} of other than calibration neurons",
         short(&seal.sha256),
         counted(sealed.predictions().forecasts.len(), "forecast"),
         seal.sealed_at,
         counted(seal.trials_before, "rollout"),
     );
-    let of_study = manifest.is_none_or(|m| m.study_sha256 == sealed.predictions().study);
+    let of_study = manifest.is_none_or(|m| m.study.question_hash() == sealed.predictions().study);
     if !of_study {
         check.problem("predictions.json", "the predictions are of another study");
     }

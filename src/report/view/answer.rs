@@ -99,8 +99,13 @@ fn behavior(input: &Input, name: &str) -> BehaviorAnswer {
         branches: branches(&held_out),
         controls: (!controls.is_empty()).then(|| {
             let open = controls.iter().filter(|v| v.open == Some(true)).count();
+            let unknown = controls.iter().filter(|v| v.open.is_none()).count();
+            let undecided = match unknown {
+                0 => String::new(),
+                unknown => format!(", {} not decided", thousands(unknown)),
+            };
             format!(
-                "For comparison, {} of {} open.",
+                "For comparison, {} of {} open{undecided}.",
                 thousands(open),
                 counted(controls.len(), "control neuron")
             )
@@ -111,8 +116,13 @@ fn behavior(input: &Input, name: &str) -> BehaviorAnswer {
 fn sentence(input: &Input, name: &str, open: usize, held_out: &[&NeuronVerdict]) -> String {
     let name = &label(name, 80);
     let (total, horizon) = (held_out.len(), input.verdict_horizon());
+    let unknown = held_out.iter().filter(|v| v.open.is_none()).count();
     let found = match (open, total) {
         (_, 0) => return format!("No held-out neuron was measured on {name}."),
+        (0, _) if unknown > 0 => format!(
+            "Of {} none is shown to control {name} coherently",
+            counted(total, "held-out neuron")
+        ),
         (0, 1) => format!("The one held-out neuron does not control {name} coherently"),
         (0, _) => format!(
             "None of the {} controls {name} coherently",
@@ -129,6 +139,10 @@ fn sentence(input: &Input, name: &str, open: usize, held_out: &[&NeuronVerdict])
         ),
     };
     let why = match open {
+        0 if unknown > 0 => format!(
+            "{} could not be decided within {horizon} tokens, the others are closed",
+            thousands(unknown)
+        ),
         0 => format!(
             "on no branch does the trigger lie below the collapse ceiling within {horizon} tokens"
         ),
@@ -141,7 +155,10 @@ fn sentence(input: &Input, name: &str, open: usize, held_out: &[&NeuronVerdict])
             fixed(error, 2),
             counted(branches, "branch")
         ),
-        None => "; no sealed ceiling could be compared with a measured one.".into(),
+        None => format!(
+            "; no ceiling by the headline predictor ({}) could be compared with a measured one.",
+            keyword(input.study.ceiling.headline)
+        ),
     };
     format!("{found}: {why}{error}")
 }
@@ -153,7 +170,7 @@ fn headline_error(input: &Input, verdicts: &[&NeuronVerdict]) -> Option<(f64, us
         .filter(|(_, branch)| branch.ceiling.reached())
         .filter_map(|(neuron, branch)| {
             let predicted = input.headline(neuron, branch.sign)?.coordinate;
-            Some((branch.ceiling.coordinate() - predicted).abs())
+            Some((input.law_ceiling(neuron, branch) - predicted).abs())
         })
         .collect();
     Some((stats::mean(&errors)?, errors.len()))

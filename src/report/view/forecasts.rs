@@ -87,7 +87,7 @@ pub fn sentence(input: &Input) -> String {
         "held-out neuron"
     };
     format!(
-        "The sealed open/closed forecast was right for {} of {} ({}{}); always giving the commoner answer would have been right for {} ({}). {}. Of the {} foretold open, {} were; of the {} found open, {} had been foretold.",
+        "The sealed open/closed forecast was right for {} of {} ({}{}); always giving the commoner answer would have been right for {} ({}). {}. Of the {} among these that were foretold open, {} were; of the {} found open, {} had been foretold.",
         thousands(all.right),
         counted(all.scored, pairs),
         percent(all.right, all.scored),

@@ -157,7 +157,7 @@ fn layer_row(input: &Input, behavior: &str, layer: usize, branches: &[Branch]) -
     let errors: Vec<f64> = (branches.iter().filter(|(_, b)| b.ceiling.reached()))
         .filter_map(|(neuron, branch)| {
             let predicted = input.headline(*neuron, branch.sign)?.coordinate;
-            Some((predicted - branch.ceiling.coordinate()).abs())
+            Some((predicted - input.law_ceiling(*neuron, branch)).abs())
         })
         .collect();
     let survival = |wanted: fn(&Window) -> bool| {

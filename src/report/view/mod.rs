@@ -150,12 +150,14 @@ pub fn build(input: &Input) -> (ReportView, Figures) {
         windows: windows::build(input, &mut figures),
         closed: layers::build(input, &mut figures),
         scoreboard: scoreboard::build(input),
-        attribution: (shown(Section::Attribution))
-            .then(|| attribution::build(input, &mut figures))
-            .unwrap_or_default(),
-        controls: (shown(Section::Controls))
-            .then(|| controls::build(input, &mut figures))
-            .unwrap_or_default(),
+        attribution: match shown(Section::Attribution) {
+            true => attribution::build(input, &mut figures),
+            false => Vec::new(),
+        },
+        controls: match shown(Section::Controls) {
+            true => controls::build(input, &mut figures),
+            false => Vec::new(),
+        },
         paper: paper::build(input),
         ceilings: shown(Section::Ceilings)
             .then(|| plots::ceilings(input, &mut figures))

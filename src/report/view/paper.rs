@@ -73,10 +73,11 @@ fn axes(input: &Input) -> impl Iterator<Item = String> {
 fn without_control(input: &Input, behavior: &str) -> Option<String> {
     let held_out = || (input.verdicts_of(behavior).iter()).filter(|v| v.role == Role::HeldOut);
     let open = held_out().filter(|v| v.open == Some(true)).count();
-    (open == 0 && held_out().count() > 0).then(|| {
+    let decided = held_out().filter(|v| v.open.is_some()).count();
+    (open == 0 && decided > 0).then(|| {
         format!(
-            "The paper finds single neurons that control behaviours of its kinds. Here: none of {} opens a window on {}.",
-            counted(held_out().count(), "held-out neuron"),
+            "The paper finds single neurons that control behaviours of its kinds. Here: none of {} that could be decided opens a window on {}.",
+            counted(decided, "held-out neuron"),
             label(behavior, 60)
         )
     })

@@ -67,7 +67,7 @@ fn pairs(input: &Input, place: usize) -> Vec<Pair> {
                 .flatten()?;
             Some(Pair {
                 predicted: predicted.coordinate,
-                measured: branch.ceiling.coordinate(),
+                measured: input.law_ceiling(neuron, branch),
                 reached: branch.ceiling.reached(),
                 bulk: input.is_bulk(neuron.layer),
             })

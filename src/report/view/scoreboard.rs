@@ -166,7 +166,10 @@ fn why_not_compared(input: &Input) -> String {
             keyword(headline)
         );
     }
-    "No predicted collapse ceiling could be compared: no held-out branch with a prediction reached its ceiling within the dose grid.".into()
+    format!(
+        "No collapse ceiling by the headline predictor, {}, could be compared: no held-out branch for which it predicts one reached its ceiling within the doses.",
+        keyword(headline)
+    )
 }
 
 /// How well the ceilings were predicted, in a sentence or more.
