@@ -194,9 +194,9 @@ fn when_everything_is_censored_nothing_is_claimed() {
     let report = rendered(&fixture);
     assert_well_formed(&report.html);
     assert!(
-        report
-            .markdown
-            .contains("No predicted collapse ceiling could be compared")
+        report.markdown.contains(
+            "No collapse ceiling by the headline predictor, calibrated, could be compared"
+        )
     );
     assert!(
         report

@@ -213,8 +213,14 @@ fn a_grid_gives_thresholds_between_its_doses_and_the_windows_that_were_scripted(
     let silent = branch(&found.verdicts, SILENT, Sign::Positive);
     assert!(matches!(silent.window, Window::Censored { .. }));
     assert!(!silent.ceiling.reached() && silent.ceiling_interval.is_none());
-    let opens: Vec<_> = found.verdicts.neurons.iter().map(|v| v.open).collect();
-    assert_eq!(&opens[..3], [Some(true), Some(false), None]);
+    let open = |neuron| {
+        let mut verdicts = found.verdicts.neurons.iter();
+        verdicts.find(|v| v.neuron == neuron).unwrap().open
+    };
+    assert_eq!(
+        [OPEN, CLOSED, SILENT].map(open),
+        [Some(true), Some(false), None]
+    );
 }
 
 #[test]
