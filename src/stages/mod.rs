@@ -3,6 +3,15 @@
 //! ```text
 //! screen → calibrate → predict, seal → sweep → judge → verdict
 //! ```
+//!
+//! | stage | with the help of |
+//! |---|---|
+//! | [`screen`] | [`scores`]: contrasts, gradients, pushes; [`residual_stream`]: budgets |
+//! | [`calibrate`] | [`push`] and [`step_ceiling`] on single [`step`]s; [`features`]; rollouts of the calibration neurons |
+//! | [`predict`] | [`ceiling`], [`trigger`] |
+//! | [`sweep`] | [`search`]: doses that depend on what was found; [`cells`], [`plan`] |
+//! | [`judge`] | [`prompt_set`]: which prompts flipped |
+//! | [`verdict`] | [`threshold`] and [`window`], [`scoreboard`], [`attribution`] |
 
 pub mod attribution;
 pub mod calibrate;
