@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use reachspec::spec::load_study;
+
 use crate::shared;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -185,4 +187,29 @@ fn somebody_elses_model_is_studied() {
     let summary = succeeds(&args);
     assert!(summary.contains("another-animal: "), "{summary}");
     assert!(read(&run, "report.md").contains("another-animal"));
+}
+
+/// The long studies are not run here; but a spec, a prompt set or a model that has changed since its report was made is found.
+#[test]
+fn every_shipped_study_has_a_report_of_it_as_it_is() {
+    let mut studies = 0;
+    for entry in std::fs::read_dir(Path::new(ROOT).join("specs")).unwrap() {
+        let path = entry.unwrap().path();
+        let is_spec = path
+            .extension()
+            .is_some_and(|extension| extension == "yaml");
+        // Its model is not part of this repository.
+        if !is_spec || path.ends_with("stories-animal.yaml") {
+            continue;
+        }
+        let loaded = load_study(&path, &[]).unwrap_or_else(|error| panic!("{error}"));
+        let name = &loaded.study.name;
+        let report = read(&Path::new(ROOT).join("reports").join(name), "report.md");
+        assert!(
+            report.contains(&loaded.study.hash()),
+            "reports/{name} is stale: `reachspec run specs/{name}.yaml`, then `reachspec report runs/{name} --out reports/{name}`"
+        );
+        studies += 1;
+    }
+    assert_eq!(studies, 6);
 }
