@@ -187,10 +187,11 @@ impl Texts {
         let contrast: Vec<Vec<TokenId>> = (study.calibration_contrast().iter())
             .map(|prompt| prompt.tokens.clone())
             .collect();
+        let (flipped, _) = answers(study, &contrast, model)?;
         let (answers, likelihoods) = answers(study, &prompts, model)?;
         let rule = CollapseRule::new(&study.coherence)?;
         Ok(Self {
-            flipped: answers_of(study, &contrast, model)?,
+            flipped,
             limit: rule.likelihood_limit(&likelihoods),
             prompts,
             answers,
@@ -208,14 +209,6 @@ impl Texts {
         let answers = self.prompts.iter().zip(&self.flipped);
         step_ceiling::contexts(answers, 2 * step_ceiling::POINTS)
     }
-}
-
-fn answers_of(
-    study: &Study,
-    prompts: &[Vec<TokenId>],
-    model: &dyn LanguageModel,
-) -> anyhow::Result<Vec<Vec<TokenId>>> {
-    Ok(answers(study, prompts, model)?.0)
 }
 
 /// The unsteered answers, and their mean negative log-likelihood.

@@ -112,8 +112,9 @@ impl Steps<'_> {
         visit: &mut dyn FnMut(Place, FirstStep<'_>) -> Result<(), ModelError>,
     ) -> Result<(), ModelError> {
         let per_site = SIGNS.len() * self.strengths.len() * self.prompts.len();
-        for (chunk, some) in sites.chunks((CELLS / per_site.max(1)).max(1)).enumerate() {
-            let first = chunk * (CELLS / per_site.max(1)).max(1);
+        let at_a_time = (CELLS / per_site.max(1)).max(1);
+        for (chunk, some) in sites.chunks(at_a_time).enumerate() {
+            let first = chunk * at_a_time;
             let mut places = Vec::new();
             let mut cells = Vec::new();
             for (site, &(neuron, budget)) in some.iter().enumerate() {
