@@ -108,8 +108,8 @@ pub fn neuron_calibrations(
         .collect()
 }
 
-/// The behaviours by which rollouts on the calibration prompts are judged: those whose triggers are fitted, with the calibration
-/// prompts in the place of their own; without any, one that nothing flips, so that collapse alone is judged.
+/// The behaviours by which rollouts on the calibration prompts are judged. With the predictor `push` all of them, whose oracles can judge
+/// these prompts then, with the calibration prompts in the place of their own; else one that nothing flips: collapse alone is judged.
 pub fn fitted_behaviors(study: &Study) -> Vec<Behavior> {
     let on_calibration = |behavior: &Behavior| Behavior {
         prompts: study.calibration.steer_on.clone(),

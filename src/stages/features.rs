@@ -54,7 +54,8 @@ pub fn add(neurons: &mut [NeuronCalibration], model: &dyn LanguageModel) {
     }
 }
 
-fn length(x: &[f32]) -> f64 {
+/// Euclidean length.
+pub fn length(x: &[f32]) -> f64 {
     x.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt()
 }
 

@@ -65,21 +65,24 @@ pub fn on_calibration_prompts(
     model: &dyn LanguageModel,
 ) -> anyhow::Result<Vec<Push>> {
     let sites: Vec<(NeuronId, f64)> = neurons.iter().map(|n| (n.neuron, n.budget)).collect();
-    let texts = Texts::new(study, model)?;
-    let plain = (study.ceiling.predictors.contains(&Predictor::OneStep))
-        .then(|| step_ceiling::crossings(model, &sites, &texts.plain(), texts.limit))
-        .transpose()?;
     let mut pushes = Vec::new();
     for behavior in &study.behaviors {
-        let of_behavior = of_behavior(study, behavior, neurons, &sites, model)?;
-        pushes.extend(of_behavior);
+        pushes.extend(of_behavior(study, behavior, neurons, &sites, model)?);
     }
-    for (place, push) in pushes.iter_mut().enumerate() {
-        let site = place / SIGNS.len() % sites.len();
-        push.ceiling = plain.as_ref().map(|all| all[site][place % SIGNS.len()]);
-    }
-    if study.trigger.predictors.contains(&TriggerPredictor::Push) {
-        flipped_ceilings(&mut pushes, neurons, &texts, model)?;
+    let on_answers = study.ceiling.predictors.contains(&Predictor::OneStep);
+    let on_flips = study.trigger.predictors.contains(&TriggerPredictor::Push);
+    if on_answers || on_flips {
+        let texts = Texts::new(study, model)?;
+        if on_answers {
+            let all = step_ceiling::crossings(model, &sites, &texts.plain(), texts.limit)?;
+            for (place, push) in pushes.iter_mut().enumerate() {
+                let site = place / SIGNS.len() % sites.len();
+                push.ceiling = Some(all[site][place % SIGNS.len()]);
+            }
+        }
+        if on_flips {
+            flipped_ceilings(&mut pushes, neurons, &texts, model)?;
+        }
     }
     Ok(pushes)
 }

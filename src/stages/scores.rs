@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::features::length;
 use super::push;
 use super::residual_stream::ResidualStream;
 use super::step::Steps;
@@ -234,10 +235,6 @@ fn dot(a: &[f32], b: &[f32]) -> f64 {
     (a.iter().zip(b))
         .map(|(&x, &y)| f64::from(x) * f64::from(y))
         .sum()
-}
-
-fn length(a: &[f32]) -> f64 {
-    dot(a, a).sqrt()
 }
 
 /// Scores of every measured neuron for one behaviour.
