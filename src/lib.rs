@@ -24,8 +24,10 @@
 //! | [`stages`] | the stages |
 //! | [`pipeline`] | the stages in order |
 //! | [`record`] | the run folder: manifest, seal, trial store |
+//! | [`frozen`] | results that are committed beside their spec, and whether a rerun still gives them |
 //! | [`events`] | what happens while a study runs |
 //! | [`report`] | a pure view of a record, rendered through templates |
+//! | [`schemas`] | the JSON schemas that are generated from these types |
 //! | [`cli`] | the command line, one file per subcommand |
 
 #![deny(unsafe_code)]
@@ -33,6 +35,7 @@
 pub mod cli;
 pub mod coherence;
 pub mod events;
+pub mod frozen;
 pub mod hub;
 pub mod law;
 pub mod model;
@@ -40,6 +43,7 @@ pub mod oracles;
 pub mod pipeline;
 pub mod record;
 pub mod report;
+pub mod schemas;
 pub mod spec;
 pub mod stages;
 pub mod stats;

@@ -3,6 +3,7 @@
 pub mod check;
 pub mod export;
 pub mod failure;
+mod frozen;
 pub mod init;
 pub mod inspect;
 pub mod plan;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 
 use super::Failure;
+use super::frozen::FrozenArgs;
 use crate::record::{RunFolder, RunRecord};
 use crate::report::files::{self, Format};
 use crate::report::from_record::render_record;
@@ -23,8 +24,10 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = Format::Both)]
     format: Format,
     /// Folder to write to; the run folder when absent
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["frozen", "accept"])]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    frozen: FrozenArgs,
 }
 
 const AFTER_HELP: &str = "\
@@ -32,6 +35,7 @@ Examples:
   reachspec report runs/quickstart
   reachspec report runs/quickstart --format md --out reports/quickstart
   reachspec report runs/quickstart --templates my-templates
+  reachspec report runs/quickstart --frozen     compare it with reports/quickstart, and write nothing
 
 A file such as report.md.jinja, style.css or html/windows.html.jinja in the templates folder replaces the built-in one.";
 
@@ -48,10 +52,15 @@ pub fn run(args: Args) -> Result<(), Failure> {
         _ => None,
     };
     let record = RunRecord::load(&args.run)?;
+    args.frozen.check(&record.study().name)?;
     record.check_trials()?;
     let rendered = render_record(&record, args.templates.as_deref())
         .context("the report cannot be rendered")
         .map_err(Failure::Failed)?;
+    if args.frozen.wanted() {
+        let command = format!("report {}", args.run.display());
+        return args.frozen.hold_rendered(&record, &rendered, &command);
+    }
     let written = files::write(&rendered, args.format, &record.folder, out)?;
     if let Some(folder) = of_record {
         let mut manifest = record.manifest;

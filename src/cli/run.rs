@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::Failure;
+use super::frozen::FrozenArgs;
 use super::progress::{self, Events};
 use super::resources::ResourceArgs;
 use super::study::StudyArgs;
@@ -36,19 +37,24 @@ pub struct Args {
     /// Folder with templates that replace the built-in ones of the report.
     #[arg(long, value_name = "DIR")]
     templates: Option<PathBuf>,
+    #[command(flatten)]
+    frozen: FrozenArgs,
 }
 
 const EXAMPLES: &str = "\
 Examples:
   reachspec run specs/quickstart.yaml
   reachspec run study.yaml --limit 8 --out /tmp/first-look
-  reachspec run study.yaml --set model.path=../my-model --set doses.apply=all";
+  reachspec run study.yaml --set model.path=../my-model --set doses.apply=all
+  reachspec run study.yaml --accept     then commit reports/<name of the study> beside the spec, and in CI:
+  reachspec run study.yaml --frozen";
 
 /// Runs the subcommand.
 pub fn run(args: Args) -> Result<(), Failure> {
     // Now rather than after the sweep.
     templates::environment(args.templates.as_deref())?;
     let loaded = args.study.load()?;
+    args.frozen.check(&loaded.study.name)?;
     let resources = args.resources.get();
     // Before the folder of an earlier run is touched.
     plan(&loaded.study, &loaded.header.family.sizes(), resources)
@@ -73,5 +79,10 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let summary = pipeline::run(&loaded.study, &*model, open, &options, &mut *listener)
         .map_err(Failure::from_run)?;
     drop(listener);
-    super::say(summary)
+    super::say(summary)?;
+    if args.frozen.wanted() {
+        let command = format!("run {}", args.study.spec.display());
+        (args.frozen).hold(&out, options.templates.as_deref(), &command)?;
+    }
+    Ok(())
 }

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use super::changes::{self, Continuation};
 use super::error::RecordError;
 use super::folder::{self, RunFolder};
+use super::run_record::unfinished;
 use super::store::StoreDigest;
 use super::{canonical, clock};
 use crate::study::Study;
@@ -177,6 +178,14 @@ impl Manifest {
             evidence.own_templates = own_templates;
         }
         Ok(())
+    }
+
+    /// What the run ended with.
+    ///
+    /// # Errors
+    /// If it has not finished.
+    pub fn finished_evidence(&self, run: &RunFolder) -> Result<&Evidence, RecordError> {
+        (self.evidence.as_ref()).ok_or_else(|| unfinished(&run.manifest()))
     }
 
     /// Whether one of the reports was made with templates of the user's own.

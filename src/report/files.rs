@@ -1,6 +1,7 @@
 //! Writes a rendered report beside a run, or anywhere else.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Rendered;
@@ -60,20 +61,35 @@ pub fn write(
 }
 
 fn remove_stale(rendered: &Rendered, figures: &Path) -> Result<(), RecordError> {
-    let Ok(entries) = fs::read_dir(figures) else {
-        // No figures were ever written here.
-        return Ok(());
-    };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        let ours = name.ends_with(".svg") && KINDS.iter().any(|kind| name.starts_with(kind));
-        if ours && !rendered.figures.contains_key(&*name) {
-            fs::remove_file(entry.path())
-                .map_err(|e| RecordError::io("remove", &entry.path(), e))?;
+    for name in our_figures(figures)? {
+        if !rendered.figures.contains_key(&name) {
+            let path = figures.join(name);
+            fs::remove_file(&path).map_err(|e| RecordError::io("remove", &path, e))?;
         }
     }
     Ok(())
+}
+
+/// Names of the figures of reports in a folder, by their names; none where there is no folder.
+///
+/// # Errors
+/// If it cannot be listed.
+pub fn our_figures(folder: &Path) -> Result<Vec<String>, RecordError> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(RecordError::io("list", folder, error)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|error| RecordError::io("list", folder, error))?;
+        names.extend(entry.file_name().into_string());
+    }
+    let ours =
+        |name: &String| name.ends_with(".svg") && KINDS.iter().any(|kind| name.starts_with(kind));
+    names.retain(ours);
+    names.sort();
+    Ok(names)
 }
 
 #[cfg(test)]

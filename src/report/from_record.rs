@@ -97,6 +97,7 @@ impl SampleSource for StoredSamples<'_> {
             outcome: at.outcome.clone(),
             flipped: at.flipped,
             rule: at.rule.clone(),
+            span: at.span,
         })
     }
 }

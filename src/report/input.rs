@@ -1,6 +1,7 @@
 //! What a report is made from: the record of a run, borrowed, without anything that varies between reruns of the same study.
 
 use super::index::Index;
+use crate::oracles::Span;
 use crate::stages::calibrate::NeuronCalibration;
 use crate::stages::judge::{Curve, DosePoint, HorizonShares, Judgements};
 use crate::stages::predict::{CeilingEstimate, Predictions, Seal};
@@ -79,6 +80,8 @@ pub struct SampleRollout {
     pub flipped: bool,
     /// The deciding rule, in words.
     pub rule: String,
+    /// The bytes of the text that decided; absent where none in particular did.
+    pub span: Option<Span>,
 }
 
 /// Where sample rollouts come from: the trial store.
@@ -159,7 +162,7 @@ impl BranchVerdict {
     }
 
     /// The trigger at a horizon.
-    pub(super) fn trigger(&self, horizon: Horizon) -> Option<Threshold> {
+    pub fn trigger(&self, horizon: Horizon) -> Option<Threshold> {
         self.at(horizon).map(|t| t.trigger)
     }
 

@@ -29,11 +29,14 @@ mod tests;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use minijinja::context;
 use minijinja::value::{Serde, Value};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 pub use error::ReportError;
 pub use index::Index;
+use view::{FigureView, Figures, ReportView};
+
 pub use input::{Input, Sample, SampleKind, SampleRollout, SampleSource};
 
 /// A rendered report.
@@ -47,6 +50,34 @@ pub struct Rendered {
     pub figures: BTreeMap<String, String>,
 }
 
+/// What templates see: the fields of a [`ReportView`] by name, and what is needed to draw its figures.
+#[derive(Clone, Debug, JsonSchema, Serialize)]
+pub struct Page<'a> {
+    /// The report itself.
+    #[serde(flatten)]
+    view: &'a ReportView,
+    /// Figures by the names that the report mentions.
+    figures: BTreeMap<&'a str, FigureView>,
+    /// CSS rules of the figures inside an HTML page.
+    figure_rules: String,
+    /// CSS variables with the figures' colours on a light page.
+    light: String,
+    /// The same on a dark page.
+    dark: String,
+}
+
+impl<'a> Page<'a> {
+    fn new(view: &'a ReportView, figures: &'a Figures) -> Self {
+        Self {
+            view,
+            figures: figures.views(),
+            figure_rules: figures::style::page_rules(),
+            light: figures::style::page_variables(false),
+            dark: figures::style::page_variables(true),
+        }
+    }
+}
+
 /// Renders a report. Templates in the folder `templates` replace built-in ones of the same name.
 ///
 /// # Errors
@@ -54,13 +85,7 @@ pub struct Rendered {
 pub fn render(input: &Input, templates: Option<&Path>) -> Result<Rendered, ReportError> {
     let (view, figures) = view::build(input);
     let environment = templates::environment(templates)?;
-    let context = context! {
-        figures => Value::from(Serde(figures.views())),
-        figure_rules => Value::from_safe_string(figures::style::page_rules()),
-        light => Value::from_safe_string(figures::style::page_variables(false)),
-        dark => Value::from_safe_string(figures::style::page_variables(true)),
-        ..Value::from(Serde(&view))
-    };
+    let context = Value::from(Serde(Page::new(&view, &figures)));
     Ok(Rendered {
         markdown: environment
             .get_template("report.md.jinja")?

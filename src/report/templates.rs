@@ -3,9 +3,11 @@
 use std::borrow::Cow;
 use std::path::{Component, Path, PathBuf};
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Value, ValueKind};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior};
+use sha2::{Digest, Sha256};
 
 use super::error::ReportError;
 use super::format::thousands;
@@ -24,6 +26,7 @@ pub const BUILT_IN: &[(&str, &str)] = built_in![
     "report.html.jinja",
     "macros.html.jinja",
     "style.css",
+    "tables.js",
     "html/answer.html.jinja",
     "html/study.html.jinja",
     "html/windows.html.jinja",
@@ -59,12 +62,18 @@ pub fn environment(folder: Option<&Path>) -> Result<Environment<'static>, Report
         Value::from_safe_string(text::markdown_table_code(&shortened(s)))
     });
     environment.add_filter("thousands", thousands);
+    environment.add_filter("csp_hash", csp_hash);
     let folder = match folder {
         Some(folder) if !folder.is_dir() => return Err(ReportError::NoTemplates(folder.into())),
         folder => folder.map(Path::to_path_buf),
     };
     environment.set_loader(move |name| load(folder.as_deref(), name));
     Ok(environment)
+}
+
+/// The hash by which a page's Content-Security-Policy lets one inline script run.
+fn csp_hash(script: &str) -> String {
+    format!("sha256-{}", BASE64_STANDARD.encode(Sha256::digest(script)))
 }
 
 /// Lines that hold only a block tag leave nothing behind.

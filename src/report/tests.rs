@@ -2,8 +2,11 @@
 
 use std::path::Path;
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use sha2::Digest;
+
 use super::fixture::Fixture;
-use super::{Rendered, ReportError, render};
+use super::{Rendered, ReportError, render, templates};
 use crate::spec::report::Section;
 use crate::stages::verdict::{Threshold, Window};
 
@@ -45,8 +48,9 @@ fn nothing_that_varies_between_reruns() {
 fn html_is_well_formed_and_needs_nothing_else() {
     let html = rendered(&Fixture::new()).html;
     assert_well_formed(&html);
+    assert_only_our_script(&html);
     for outside in [
-        "<script", "<link", "<iframe", "<img", "src=", "@import", "http://", "https://",
+        "<link", "<iframe", "<img", "src=", "@import", "http://", "https://",
     ] {
         assert!(!html.contains(outside), "{outside}");
     }
@@ -286,9 +290,44 @@ fn template_errors_name_template_and_line() {
 }
 
 #[test]
+fn what_templates_see_is_what_the_schema_says() {
+    let schema = crate::schemas::of_output::<super::Page<'_>>();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let mut redacted = Fixture::new();
+    redacted.study.report.redact = true;
+    for fixture in [
+        Fixture::new(),
+        Fixture::post_norm(),
+        Fixture::census(100),
+        redacted,
+    ] {
+        let input = fixture.input();
+        let (view, figures) = super::view::build(&input);
+        let page = serde_json::to_value(super::Page::new(&view, &figures)).unwrap();
+        if let Err(error) = validator.validate(&page) {
+            panic!("{}: {error}", error.instance_path());
+        }
+        let mut more = page.clone();
+        more["answer"]["behaviors"][0]["more"] = 1.into();
+        assert!(!validator.is_valid(&more), "the schema is closed");
+    }
+}
+
+#[test]
 fn a_missing_folder_is_said() {
     let error = render(&Fixture::new().input(), Some(Path::new("/nowhere/at/all"))).unwrap_err();
     assert!(matches!(error, ReportError::NoTemplates(_)), "{error}");
+}
+
+/// One script, ours, and a policy by which no other one would run.
+fn assert_only_our_script(html: &str) {
+    let (_, script) = (templates::BUILT_IN.iter())
+        .find(|(name, _)| *name == "tables.js")
+        .unwrap();
+    assert_eq!(html.matches("<script").count(), 1);
+    assert!(html.contains(&format!("<script>{script}</script>")));
+    let hash = BASE64_STANDARD.encode(sha2::Sha256::digest(script));
+    assert!(html.contains(&format!("script-src 'sha256-{hash}'\">")));
 }
 
 /// Every tag is closed in order, and every attribute is quoted.
@@ -321,8 +360,10 @@ fn assert_well_formed(text: &str) {
             open.push(name);
         }
         rest = &rest[end + 1..];
-        if name == "style" && !tag.starts_with('/') {
-            rest = &rest[rest.find("</style>").expect("a style ends")..];
+        for raw in ["style", "script"] {
+            if name == raw && !tag.starts_with('/') {
+                rest = &rest[rest.find(&format!("</{raw}>")).expect("it ends")..];
+            }
         }
     }
     assert!(open.is_empty(), "{open:?}");

@@ -1,6 +1,6 @@
 //! Text from models and strangers stays text, in every format.
 
-use super::{assert_well_formed, rendered};
+use super::{assert_only_our_script, assert_well_formed, rendered};
 use crate::report::fixture::Fixture;
 use crate::stages::verdict::Window;
 
@@ -26,7 +26,8 @@ fn hostile_text_stays_text() {
                 "{file}"
             );
         }
-        assert!(!report.html.contains("<script") && !report.html.contains("<img"));
+        assert_only_our_script(&report.html);
+        assert!(!report.html.contains("<img"));
         let texts: Vec<&String> = [&report.html, &report.markdown]
             .into_iter()
             .chain(report.figures.values())

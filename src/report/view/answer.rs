@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{attribution, forecasts, scoreboard};
@@ -19,7 +20,7 @@ const FEW_PROMPTS: usize = 20;
 const UNSTEERED_COLLAPSE: f64 = 0.1;
 
 /// The answer of the study.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct Answer {
     /// One per behaviour.
     pub behaviors: Vec<BehaviorAnswer>,
@@ -34,7 +35,7 @@ pub struct Answer {
 }
 
 /// The answer for one behaviour.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct BehaviorAnswer {
     /// Name of the behaviour.
     pub name: String,
@@ -53,7 +54,7 @@ pub struct BehaviorAnswer {
 }
 
 /// A part of the held-out neurons.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct Part {
     /// `open`, `undecided`, `closed` or `censored`.
     pub kind: &'static str,

@@ -1,5 +1,6 @@
 //! What was asked, and on what.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::report::format::{
@@ -15,7 +16,7 @@ use crate::study::ModelIdentity;
 use crate::study::{Behavior, NeuronGroup, Selection};
 
 /// What was asked.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct Asked {
     /// The behaviours.
     pub behaviors: Vec<AskedBehavior>,
@@ -32,7 +33,7 @@ pub struct Asked {
 }
 
 /// One behaviour.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct AskedBehavior {
     /// Name.
     pub name: String,
@@ -47,7 +48,7 @@ pub struct AskedBehavior {
 }
 
 /// One outcome class.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct AskedClass {
     /// Name.
     pub name: String,
@@ -56,7 +57,7 @@ pub struct AskedClass {
 }
 
 /// One group of neurons.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct AskedGroup {
     /// Name.
     pub name: String,
@@ -73,7 +74,7 @@ pub struct AskedGroup {
 }
 
 /// On what the study was run.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct Provenance {
     /// Name of the model.
     pub model: String,
@@ -98,7 +99,7 @@ pub struct Provenance {
 }
 
 /// A named SHA-256.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct Hash {
     /// Of what.
     pub name: String,
@@ -107,7 +108,7 @@ pub struct Hash {
 }
 
 /// The residual stream at the output of one block.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct Layer {
     /// The layer.
     pub layer: usize,

@@ -1,5 +1,6 @@
 //! Attribution against control: whether scores that need no rollout say which neurons control a behaviour, and what the paper says of them.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Figures;
@@ -12,7 +13,7 @@ use crate::stages::attribution::{Alignment, BehaviorAttribution, ScoreControl};
 use crate::stats::Interval;
 
 /// One behaviour.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct AttributionView {
     /// Name of the behaviour.
     pub behavior: String,
@@ -29,7 +30,7 @@ pub struct AttributionView {
 }
 
 /// One score.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct ScoreRow {
     /// Its name.
     pub score: String,

@@ -1,5 +1,6 @@
 //! Typed outcomes over all measured branches: how many ever see or reach each class, and when first.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::report::format::{NOTHING, budgets, counted, level, listed, share};
@@ -11,7 +12,7 @@ use crate::stats;
 use crate::study::Outcome;
 
 /// Outcome classes of all typed behaviours, side by side.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct Classes {
     /// Prompts that make a class reached, in words.
     pub needed: String,
@@ -22,7 +23,7 @@ pub struct Classes {
 }
 
 /// One class.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct ClassView {
     /// Its name.
     pub name: String,
@@ -31,7 +32,7 @@ pub struct ClassView {
 }
 
 /// One class of one behaviour.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct ClassRow {
     /// Name of the behaviour.
     pub behavior: String,

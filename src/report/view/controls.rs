@@ -1,5 +1,6 @@
 //! Matched controls: what neurons and directions that were not chosen for a behaviour do to it at the same budgets.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Figures;
@@ -16,7 +17,7 @@ use crate::stats::{self, Interval};
 const RESAMPLES: usize = 1000;
 
 /// One behaviour.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct BehaviorControls {
     /// Name of the behaviour.
     pub behavior: String,
@@ -29,7 +30,7 @@ pub struct BehaviorControls {
 }
 
 /// One group on one behaviour.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct GroupRow {
     /// Name of the group.
     pub group: String,

@@ -1,5 +1,6 @@
 //! What the unsteered model does, and how the collapse detectors compare.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::report::figures::outcomes::names;
@@ -7,7 +8,7 @@ use crate::report::format::{NOTHING, fixed, keyword, share};
 use crate::report::input::Input;
 
 /// The unsteered model on one behaviour.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct Baseline {
     /// Name of the behaviour.
     pub behavior: String,
@@ -22,7 +23,7 @@ pub struct Baseline {
 }
 
 /// The unsteered model at one horizon.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct BaselineRow {
     /// The horizon, in tokens.
     pub horizon: String,
@@ -35,7 +36,7 @@ pub struct BaselineRow {
 }
 
 /// Detectors on one behaviour.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct Comparison {
     /// Name of the behaviour.
     pub behavior: String,
@@ -46,7 +47,7 @@ pub struct Comparison {
 }
 
 /// One detector.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct DetectorRow {
     /// Which.
     pub detector: String,

@@ -1,5 +1,6 @@
 //! How the sealed open/closed forecasts fared, and what may be concluded.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::report::format::{NOTHING, counted, level, percent, percent_interval, share, thousands};
@@ -10,7 +11,7 @@ use crate::stages::scoreboard::ForecastScore;
 const FEW: usize = 20;
 
 /// The forecast for one behaviour.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct ForecastRow {
     /// Name of the behaviour, or `all`.
     pub behavior: String,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Figures;
@@ -14,7 +15,7 @@ use crate::stats;
 use crate::units::NeuronId;
 
 /// One behaviour.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct BehaviorLayers {
     /// Name of the behaviour.
     pub behavior: String,
@@ -31,7 +32,7 @@ pub struct BehaviorLayers {
 }
 
 /// One kind of window.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct KindRow {
     /// `open`, `undecided`, `closed` or `censored`.
     pub kind: &'static str,
@@ -44,7 +45,7 @@ pub struct KindRow {
 }
 
 /// One layer.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct LayerRow {
     /// The layer.
     pub layer: usize,

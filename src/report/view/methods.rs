@@ -1,5 +1,6 @@
 //! Every choice that the method leaves open, with the value that this study gave it, and how to run it again.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::asked::spec_name;
@@ -11,7 +12,7 @@ use crate::report::text::{clip, visible};
 const LONGEST_ORACLE: usize = 400;
 
 /// One choice.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct Choice {
     /// Key of the spec.
     pub key: String,
@@ -22,7 +23,7 @@ pub struct Choice {
 }
 
 /// One command line.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct Command {
     /// What to type.
     pub line: String,

@@ -9,6 +9,7 @@ pub mod attribution;
 pub mod classes;
 pub mod controls;
 pub mod detectors;
+pub mod excerpt;
 pub mod forecasts;
 pub mod layers;
 pub mod left_out;
@@ -23,6 +24,7 @@ pub mod windows;
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::figures::Figure;
@@ -30,7 +32,7 @@ use super::input::Input;
 use crate::spec::report::Section;
 
 /// A report.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct ReportView {
     /// Title.
     pub title: String,
@@ -93,7 +95,7 @@ pub struct ReportView {
 }
 
 /// A figure as templates see it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct FigureView {
     /// What it shows, in a few words.
     pub title: String,

@@ -1,5 +1,6 @@
 //! The sections that consist of figures.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Figures;
@@ -15,7 +16,7 @@ use crate::study::Behavior;
 use crate::units::Sign;
 
 /// Figures of one behaviour.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct Plots {
     /// Name of the behaviour.
     pub behavior: String,
@@ -24,7 +25,7 @@ pub struct Plots {
 }
 
 /// Measured cosθ against the law.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct Saturation {
     /// Name of the figure.
     pub figure: String,

@@ -1,18 +1,17 @@
 //! Sample rollouts side by side: unsteered, at the trigger, beyond the ceiling.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::excerpt::Excerpt;
 use crate::report::format::budgets;
 use crate::report::input::{Input, Sample, SampleKind};
 use crate::report::text::clip;
 use crate::report::wording::neuron_label;
 use crate::units::Sign;
 
-/// Longest text shown, in characters; the record keeps all of it.
-const LONGEST: usize = 700;
-
 /// One behaviour.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct BehaviorSamples {
     /// Name of the behaviour.
     pub behavior: String,
@@ -21,7 +20,7 @@ pub struct BehaviorSamples {
 }
 
 /// One neuron on one branch, on one prompt.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct NeuronSamples {
     /// `L3.12`.
     pub neuron: String,
@@ -38,7 +37,7 @@ pub struct NeuronSamples {
 }
 
 /// One rollout.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct RolloutView {
     /// `unsteered`, `trigger` or `ceiling`.
     pub kind: &'static str,
@@ -52,17 +51,8 @@ pub struct RolloutView {
     pub flipped: bool,
     /// The deciding rule; absent when redacted, because it may quote the text.
     pub rule: Option<String>,
-    /// The text; absent when redacted.
+    /// The text, with what decided the outcome marked; absent when redacted.
     pub text: Option<Excerpt>,
-}
-
-/// The start of a text.
-#[derive(Clone, Debug, Serialize)]
-pub struct Excerpt {
-    /// What is shown.
-    pub text: String,
-    /// How many characters are not.
-    pub left_out: usize,
 }
 
 /// Samples in the order in which they were gathered.
@@ -95,7 +85,7 @@ fn add(input: &Input, neurons: &mut Vec<NeuronSamples>, sample: &Sample) {
             sign,
             verdict: verdict(input, sample),
             prompt_id: sample.prompt_id.clone(),
-            prompt: excerpt(input, &sample.prompt),
+            prompt: (!input.study.report.redact).then(|| Excerpt::plain(&sample.prompt)),
             rollouts: Vec::new(),
         });
     }
@@ -136,13 +126,6 @@ fn rollout(input: &Input, sample: &Sample) -> RolloutView {
         outcome: sample.rollout.outcome.clone(),
         flipped: sample.rollout.flipped,
         rule: (!redacted).then(|| clip(&sample.rollout.rule, 200).0),
-        text: excerpt(input, &sample.rollout.text),
+        text: (!redacted).then(|| Excerpt::marked(&sample.rollout.text, sample.rollout.span)),
     }
-}
-
-fn excerpt(input: &Input, text: &str) -> Option<Excerpt> {
-    (!input.study.report.redact).then(|| {
-        let (text, left_out) = clip(text, LONGEST);
-        Excerpt { text, left_out }
-    })
 }

@@ -1,5 +1,6 @@
 //! How the sealed predictions fared on held-out neurons; here the ceilings, by predictor.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::answer::error_phrase;
@@ -14,7 +15,7 @@ use crate::stages::predict::FittedPredictor;
 use crate::stages::scoreboard::{CeilingScore, Coverage, ErrorEstimate};
 
 /// Scores of the predictors and of the forecast.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct Scoreboard {
     /// One per ceiling predictor, in the order of the study.
     pub ceilings: Vec<CeilingRow>,
@@ -29,7 +30,7 @@ pub struct Scoreboard {
 }
 
 /// One predictor.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct CeilingRow {
     /// Which.
     pub predictor: String,
@@ -56,7 +57,7 @@ pub struct CeilingRow {
 }
 
 /// An error with what it rests on.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct ErrorCell {
     /// Mean absolute error.
     pub error: String,

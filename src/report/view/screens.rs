@@ -1,5 +1,6 @@
 //! What the screens chose, and whether the chosen neurons turned out to control.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::report::format::{NOTHING, fixed, keyword, share, thousands};
@@ -11,7 +12,7 @@ use crate::stages::screen::{Scored, ScreenResult};
 const SHOWN: usize = 20;
 
 /// One screen.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct Screen {
     /// The group that it filled.
     pub group: String,
@@ -32,7 +33,7 @@ pub struct Screen {
 }
 
 /// One chosen neuron.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct ScreenRow {
     /// Rank, from 1.
     pub rank: usize,

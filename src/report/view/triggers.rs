@@ -1,5 +1,6 @@
 //! How triggers were predicted: before any rollout of the neuron, and from triggers at shorter horizons.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::scoreboard::{ErrorCell, error_cell};
@@ -9,7 +10,7 @@ use crate::report::text::label;
 use crate::stages::scoreboard::{TriggerScore, TriggerSource};
 
 /// What a trigger was predicted from.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct TriggerRow {
     /// Name of the predictor, or `τ = 8`.
     pub source: String,

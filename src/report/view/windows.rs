@@ -1,5 +1,6 @@
 //! The window chart and the verdict of every neuron, per behaviour.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Figures;
@@ -17,7 +18,7 @@ const ALL: usize = 36;
 const TELLING: usize = 12;
 
 /// One behaviour.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct BehaviorWindows {
     /// Name of the behaviour.
     pub behavior: String,
@@ -29,10 +30,12 @@ pub struct BehaviorWindows {
     pub neurons: Vec<NeuronRow>,
     /// Neurons that chart and table leave out.
     pub left_out: usize,
+    /// Every branch of every neuron in a line, where the table leaves some out; else empty.
+    pub every: Vec<BranchLine>,
 }
 
 /// One neuron.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct NeuronRow {
     /// `L3.12`.
     pub neuron: String,
@@ -44,8 +47,27 @@ pub struct NeuronRow {
     pub branches: Vec<BranchRow>,
 }
 
+/// One branch in a line: coordinates only, at the horizon of the verdict.
+#[derive(Clone, Debug, JsonSchema, Serialize)]
+pub struct BranchLine {
+    /// `L3.12`.
+    pub neuron: String,
+    /// Its role, in words.
+    pub role: &'static str,
+    /// `+` or `−`.
+    pub sign: String,
+    /// The trigger as cosθ: `0.512`, or `> 0.905`.
+    pub trigger: String,
+    /// The measured ceiling, likewise.
+    pub ceiling: String,
+    /// The headline predictor's ceiling; `–` when nothing was predicted.
+    pub predicted: String,
+    /// The verdict in a word or two.
+    pub label: &'static str,
+}
+
 /// One branch.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct BranchRow {
     /// `+` or `−`.
     pub sign: String,
@@ -66,7 +88,7 @@ pub struct BranchRow {
 }
 
 /// A place on a branch, in both units.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct Place {
     /// As cosθ: `0.512`, or `> 0.905` where the grid ended first.
     pub coordinate: String,
@@ -106,10 +128,38 @@ pub fn build(input: &Input, figures: &mut Figures) -> Vec<BehaviorWindows> {
                     .map(ToString::to_string)
                     .collect(),
                 left_out: total - listed.len(),
+                every: if listed.len() < total {
+                    every(input, name)
+                } else {
+                    Vec::new()
+                },
                 neurons: listed.into_iter().map(|v| neuron_row(input, v)).collect(),
             }
         })
         .collect()
+}
+
+/// Every branch, by neuron.
+fn every(input: &Input, behavior: &str) -> Vec<BranchLine> {
+    let verdicts = input.verdicts_of(behavior).iter();
+    let branches = verdicts.flat_map(|v| v.branches.iter().map(move |b| (v, b)));
+    let line = |(verdict, branch): (&&NeuronVerdict, &BranchVerdict)| BranchLine {
+        neuron: verdict.neuron.to_string(),
+        role: role(verdict.role),
+        sign: branch.sign.to_string(),
+        trigger: (branch.trigger(input.verdict_horizon())).map_or(NOTHING.into(), bounded),
+        ceiling: bounded(branch.ceiling),
+        predicted: (input.headline(verdict.neuron, branch.sign))
+            .map_or(NOTHING.into(), |estimate| coordinate(estimate.coordinate)),
+        label: window_label(&branch.window),
+    };
+    branches.map(line).collect()
+}
+
+/// A threshold as cosθ, `> 0.905` where the doses ended first.
+fn bounded(threshold: Threshold) -> String {
+    let bound = if threshold.reached() { "" } else { "> " };
+    format!("{bound}{}", coordinate(threshold.coordinate()))
 }
 
 fn neuron_row(input: &Input, verdict: &NeuronVerdict) -> NeuronRow {
@@ -165,7 +215,7 @@ fn width(input: &Input, branch: &BranchVerdict) -> Option<String> {
 fn threshold(threshold: Threshold, interval: Option<ThresholdInterval>) -> Place {
     let bound = if threshold.reached() { "" } else { "> " };
     Place {
-        coordinate: format!("{bound}{}", coordinate(threshold.coordinate())),
+        coordinate: bounded(threshold),
         // An interval that lies beyond the doses altogether says no more than the bound.
         interval: (interval.filter(|i| i.low.reached())).map_or(String::new(), threshold_interval),
         budgets: format!("{bound}{}", budgets(threshold.budgets())),
