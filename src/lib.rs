@@ -26,6 +26,7 @@
 //! | [`record`] | the run folder: manifest, seal, trial store |
 //! | [`events`] | what happens while a study runs |
 //! | [`report`] | a pure view of a record, rendered through templates |
+//! | [`generated`] | the files of this repository that are made by the program, listed once |
 //! | [`cli`] | the command line, one file per subcommand |
 
 #![deny(unsafe_code)]
@@ -33,6 +34,7 @@
 pub mod cli;
 pub mod coherence;
 pub mod events;
+pub mod generated;
 pub mod hub;
 pub mod law;
 pub mod model;

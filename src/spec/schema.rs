@@ -186,14 +186,4 @@ mod tests {
             assert!(!text.contains(word), "{word}");
         }
     }
-
-    #[test]
-    fn the_checked_in_schema_is_fresh() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/schemas/study.schema.json");
-        let checked_in = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(
-            checked_in == study_text(),
-            "schemas/{FILE_NAME} is stale: run `cargo run -- schema --write schemas`"
-        );
-    }
 }
