@@ -27,7 +27,7 @@
 //! | [`frozen`] | results that are committed beside their spec, and whether a rerun still gives them |
 //! | [`events`] | what happens while a study runs |
 //! | [`report`] | a pure view of a record, rendered through templates |
-//! | [`schemas`] | the JSON schemas that are generated from these types |
+//! | [`generated`] | the files of this repository that are made by the program, listed once |
 //! | [`cli`] | the command line, one file per subcommand |
 
 #![deny(unsafe_code)]
@@ -36,6 +36,7 @@ pub mod cli;
 pub mod coherence;
 pub mod events;
 pub mod frozen;
+pub mod generated;
 pub mod hub;
 pub mod law;
 pub mod model;
@@ -43,7 +44,6 @@ pub mod oracles;
 pub mod pipeline;
 pub mod record;
 pub mod report;
-pub mod schemas;
 pub mod spec;
 pub mod stages;
 pub mod stats;

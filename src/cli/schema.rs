@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use anyhow::anyhow;
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser as _};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 use super::Failure;
-use crate::schemas::{self, Generated, SCHEMAS};
+use crate::generated::{self, Generated, PAGES, SCHEMAS};
 
 /// Print a JSON schema: of study specs, or of what reachspec writes
 ///
@@ -16,21 +16,24 @@ use crate::schemas::{self, Generated, SCHEMAS};
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Which schema
-    #[arg(default_value = "study", value_parser = named())]
+    #[arg(default_value = "study", value_parser = named(), conflicts_with_all = ["write", "docs"])]
     schema: &'static Generated,
     /// Write all schemas into this folder instead
-    #[arg(long, value_name = "DIR", conflicts_with = "schema")]
+    #[arg(long, value_name = "DIR")]
     write: Option<PathBuf>,
+    /// Write the reference pages that are made from the same declarations into this folder
+    #[arg(long, value_name = "DIR")]
+    docs: Option<PathBuf>,
 }
 
 const EXAMPLES: &str = "\
 Examples:
   reachspec schema > study.schema.json
   reachspec schema report-view
-  reachspec schema --write schemas";
+  reachspec schema --write schemas --docs docs";
 
 /// A schema by its name.
-fn named() -> impl clap::builder::TypedValueParser<Value = &'static Generated> {
+fn named() -> impl TypedValueParser<Value = &'static Generated> {
     let names = SCHEMAS
         .iter()
         .map(|schema| PossibleValue::new(schema.name).help(schema.about));
@@ -42,15 +45,18 @@ fn named() -> impl clap::builder::TypedValueParser<Value = &'static Generated> {
 
 /// Runs the subcommand.
 pub fn run(args: Args) -> Result<(), Failure> {
-    let Some(folder) = args.write else {
+    if args.write.is_none() && args.docs.is_none() {
         return super::say((args.schema.text)().trim_end());
-    };
-    let written = schemas::write(SCHEMAS, &folder).map_err(|(path, error)| {
-        let problem = format!("cannot write {}; choose another folder", path.display());
-        Failure::Failed(anyhow!(error).context(problem))
-    })?;
-    for path in written {
-        super::complain(format_args!("wrote {}", path.display()));
+    }
+    for (folder, files) in [(args.write, SCHEMAS), (args.docs, PAGES)] {
+        let Some(folder) = folder else { continue };
+        let written = generated::write(files, &folder).map_err(|(path, error)| {
+            let problem = format!("cannot write {}; choose another folder", path.display());
+            Failure::Failed(anyhow!(error).context(problem))
+        })?;
+        for path in written {
+            super::complain(format_args!("wrote {}", path.display()));
+        }
     }
     Ok(())
 }

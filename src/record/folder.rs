@@ -209,7 +209,8 @@ impl RunFolder {
     pub fn write(&self, path: &Path, content: &[u8]) -> Result<(), RecordError> {
         let folder = path.parent().unwrap_or(&self.root);
         fs::create_dir_all(folder).map_err(|e| RecordError::io("create", folder, e))?;
-        replace(folder, path, content).map_err(|e| RecordError::io("write", path, e))
+        replace(folder, path, |file| file.write_all(content))
+            .map_err(|e| RecordError::io("write", path, e))
     }
 
     /// Replaces a JSON file; see [`render_json`].
@@ -282,8 +283,31 @@ pub fn file_sha256(path: &Path) -> Result<String, RecordError> {
     }
 }
 
+/// Replaces a file with what `write` writes: after a failure or a crash it is the old one or the new one, never a part. What is no file,
+/// such as a pipe, is written to; of a link, the file that it leads to is replaced.
+///
+/// # Errors
+/// Those of `write`, and what the operating system refuses.
+pub fn replace_with<E: From<io::Error>>(
+    path: &Path,
+    write: impl FnOnce(&mut File) -> Result<(), E>,
+) -> Result<(), E> {
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    if path.exists() && !path.is_file() {
+        return write(&mut File::options().write(true).open(path)?);
+    }
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => replace(folder, &path, write),
+        _ => replace(Path::new("."), &path, write),
+    }
+}
+
 /// Writes to a temporary file in the same folder, and renames it when it is on disk.
-fn replace(folder: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
+fn replace<E: From<io::Error>>(
+    folder: &Path,
+    path: &Path,
+    write: impl FnOnce(&mut File) -> Result<(), E>,
+) -> Result<(), E> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(TEMPORARY);
     #[cfg(unix)]
@@ -293,9 +317,9 @@ fn replace(folder: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
     let mut file = builder.tempfile_in(folder)?;
-    file.write_all(content)?;
+    write(file.as_file_mut())?;
     file.as_file().sync_all()?;
-    file.persist(path)?;
+    file.persist(path).map_err(|failed| failed.error)?;
     #[cfg(unix)]
     File::open(folder)?.sync_all()?;
     Ok(())
@@ -365,6 +389,39 @@ mod tests {
             let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
             assert_eq!(mode(&path), mode(&plain));
         }
+    }
+
+    #[test]
+    fn a_file_is_replaced_when_it_is_whole_and_not_before() {
+        let parent = TempDir::new().unwrap();
+        let path = parent.path().join("table.csv");
+        let failed = replace_with(&path, |file| {
+            file.write_all(b"half")?;
+            Err(io::Error::other("stop"))
+        });
+        assert_eq!(failed.unwrap_err().to_string(), "stop");
+        assert!(names(parent.path()).is_empty());
+        for content in [b"old", b"new"] {
+            replace_with(&path, |file| file.write_all(content)).unwrap();
+            assert_eq!(fs::read(&path).unwrap(), content);
+        }
+        assert_eq!(names(parent.path()), ["table.csv"]);
+        let folder = replace_with(parent.path(), |file| file.write_all(b"x"));
+        folder.unwrap_err();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_and_devices_stay_what_they_are() {
+        let parent = TempDir::new().unwrap();
+        let [file, link] = ["file", "link"].map(|name| parent.path().join(name));
+        fs::write(&file, "old").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        replace_with(&link, |file| file.write_all(b"new")).unwrap();
+        assert!(link.is_symlink());
+        assert_eq!(fs::read(&file).unwrap(), b"new");
+        replace_with(Path::new("/dev/null"), |file| file.write_all(b"x")).unwrap();
+        assert!(!Path::new("/dev/null").is_file());
     }
 
     #[test]

@@ -291,7 +291,7 @@ fn template_errors_name_template_and_line() {
 
 #[test]
 fn what_templates_see_is_what_the_schema_says() {
-    let schema = crate::schemas::of_output::<super::Page<'_>>();
+    let schema = crate::generated::of_output::<super::Page<'_>>();
     let validator = jsonschema::validator_for(&schema).unwrap();
     let mut redacted = Fixture::new();
     redacted.study.report.redact = true;

@@ -48,7 +48,7 @@ pub fn study() -> Value {
 
 /// The schema as the text of its file.
 pub fn study_text() -> String {
-    crate::schemas::pretty(&study())
+    crate::generated::pretty(&study())
 }
 
 impl Checker {

@@ -101,11 +101,18 @@ fn schema_prints_what_is_checked_in() {
     let (code, out, _) = at_root(&["schema"]);
     assert_eq!((code, out), (0, checked_in.clone()));
 
+    let of_rows = std::fs::read_to_string(format!("{ROOT}/schemas/export.schema.json")).unwrap();
+    let (code, out, _) = at_root(&["schema", "export"]);
+    assert_eq!((code, out), (0, of_rows.clone()));
+
     let folder = tempfile::tempdir().unwrap();
-    let (code, _, err) = said(&reachspec(folder.path(), &["schema", "--write", "a/b"]));
+    let write = ["schema", "--write", "a/b", "--docs", "c"];
+    let (code, _, err) = said(&reachspec(folder.path(), &write));
     assert_eq!(code, 0, "{err}");
-    let written = std::fs::read_to_string(folder.path().join("a/b/study.schema.json")).unwrap();
-    assert_eq!(written, checked_in);
+    let written = |file| std::fs::read_to_string(folder.path().join(file)).unwrap();
+    assert_eq!(written("a/b/study.schema.json"), checked_in);
+    assert_eq!(written("a/b/export.schema.json"), of_rows);
+    assert!(written("c/export.md").starts_with("# Exported tables"));
 }
 
 #[test]

@@ -1,20 +1,31 @@
 //! Tables of a run for other tools.
 //!
-//! Every row begins with `study`. Rows come in a fixed order, so that the same run exports the same bytes.
+//! Each table declares its columns once, with type, unit, meaning and the way to read them from a row ([`column`]): formats, the JSON
+//! schema of the rows ([`schema`]) and the page that explains them ([`page`]) all follow from that. Every row begins with `study`. Rows
+//! come in a fixed order, so that the same run exports the same bytes.
 
-mod row;
-mod tables;
+mod calibration;
+mod column;
+pub mod page;
+mod predictions;
+pub mod schema;
+mod sink;
+mod table;
 #[cfg(test)]
 mod tests;
 mod trials;
+mod verdicts;
+mod words;
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use clap::ValueEnum;
 
 use super::error::RecordError;
 use super::run_record::RunRecord;
-use row::Sink;
+use crate::spec::neurons::Role;
+use crate::units::NeuronId;
 
 /// What to export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -36,6 +47,8 @@ pub enum Format {
     Jsonl,
     /// Comma-separated with a header; each horizon has its own columns, such as `outcome_at_8`; an empty field is a missing value
     Csv,
+    /// Typed columns with the names of the CSV, compressed; token ids are lists
+    Parquet,
 }
 
 /// Why an export ended early.
@@ -47,6 +60,14 @@ pub enum ExportError {
     /// The table cannot be written.
     #[error("cannot write the table")]
     Write(#[from] io::Error),
+    /// A value that its column does not declare.
+    #[error("column `{column}`: {problem}; this is a fault of the program, please report it")]
+    Undeclared {
+        /// The column.
+        column: &'static str,
+        /// What does not fit.
+        problem: &'static str,
+    },
 }
 
 /// Writes a table of a run, row by row.
@@ -59,15 +80,24 @@ pub fn export(
     record: &RunRecord,
     table: Table,
     format: Format,
-    output: impl Write,
+    output: impl Write + Send,
 ) -> Result<(), ExportError> {
     let horizons = &record.study().rollout.horizons;
-    let mut sink = Sink::new(format, horizons, output);
+    let mut sink = sink::open(format, &table.about(), horizons, output)?;
     match table {
-        Table::Trials => trials::write(record, &mut sink)?,
-        Table::Calibration => tables::write_calibration(record, &mut sink)?,
-        Table::Predictions => tables::write_predictions(record, &mut sink)?,
-        Table::Verdicts => tables::write_verdicts(record, &mut sink)?,
+        Table::Trials => trials::write(record, &mut *sink)?,
+        Table::Calibration => calibration::write(record, &mut *sink)?,
+        Table::Predictions => predictions::write(record, &mut *sink)?,
+        Table::Verdicts => verdicts::write(record, &mut *sink)?,
     }
     Ok(sink.finish()?)
+}
+
+/// The role of every neuron of the study.
+fn roles(record: &RunRecord) -> BTreeMap<NeuronId, Role> {
+    let groups = &record.sealed.predictions().screening.groups;
+    groups
+        .iter()
+        .flat_map(|group| group.neurons.iter().map(|&n| (n, group.role)))
+        .collect()
 }

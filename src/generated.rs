@@ -1,4 +1,4 @@
-//! The files that are generated from our types and checked in: JSON schemas for programs.
+//! Files of this repository that are made by the program, and checked in: JSON schemas, and reference pages. A test fails where one is stale.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,6 +8,7 @@ use schemars::transform::{Transform, transform_subschemas};
 use schemars::{JsonSchema, Schema};
 use serde_json::{Value, json};
 
+use crate::record::export;
 use crate::report;
 use crate::spec::schema as spec;
 
@@ -38,7 +39,21 @@ pub const SCHEMAS: &[Generated] = &[
         about: "what the templates of a report see",
         text: || pretty(&of_output::<report::Page<'_>>()),
     },
+    Generated {
+        name: "export",
+        file: export::schema::FILE_NAME,
+        about: "rows that `export --format jsonl` writes, with a definition per table",
+        text: export::schema::text,
+    },
 ];
+
+/// The reference pages, in `docs/`.
+pub const PAGES: &[Generated] = &[Generated {
+    name: "export",
+    file: export::page::FILE_NAME,
+    about: "the columns of exported tables",
+    text: export::page::text,
+}];
 
 /// The schema of something that we write: every field is there, and no other.
 pub fn of_output<T: JsonSchema>() -> Value {
@@ -91,17 +106,30 @@ mod tests {
     #[test]
     fn what_is_checked_in_is_fresh() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        for (folder, files) in [("schemas", SCHEMAS)] {
+        for (folder, files) in [("schemas", SCHEMAS), ("docs", PAGES)] {
             for file in files {
                 let path = root.join(folder).join(file.file);
                 let checked_in = std::fs::read_to_string(&path).unwrap_or_default();
                 assert!(
                     checked_in == (file.text)(),
-                    "{folder}/{} is stale: run `cargo run -- schema --write schemas`",
+                    "{folder}/{} is stale: run `cargo run -- schema --write schemas --docs docs`",
                     file.file
                 );
             }
         }
+    }
+
+    #[test]
+    fn every_checked_in_schema_is_made_by_the_program() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas");
+        let mut found: Vec<_> = std::fs::read_dir(root)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        found.sort();
+        let mut listed: Vec<_> = SCHEMAS.iter().map(|schema| schema.file).collect();
+        listed.sort_unstable();
+        assert_eq!(found, listed);
     }
 
     #[test]
