@@ -11,6 +11,7 @@
 //!
 //! Files are replaced atomically ([`folder`]), and one process at a time may write ([`lock`]).
 
+pub mod by_key;
 pub mod canonical;
 pub mod changes;
 pub mod clock;
