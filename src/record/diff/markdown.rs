@@ -318,26 +318,18 @@ impl Tables {
             "second",
             "moved",
         ];
+        let forecasts = ["behaviour", "neuron", "first", "second"];
+        let numbers = ["number", "first", "second"];
+        // The same under every behaviour.
+        let of_any = |change: &PredictedChange| predicted(change).split_off(1);
         let parts = [
-            self.titled("Ceilings", &head, &changes.ceilings, predicted),
+            self.titled("Ceilings", &head[1..], &changes.ceilings, of_any),
             self.titled("Triggers", &head, &changes.triggers, predicted),
-            self.titled(
-                "Forecasts",
-                &["behaviour", "neuron", "first", "second"],
-                &changes.forecasts,
-                forecast,
-            ),
-            self.titled(
-                "Fitted numbers",
-                &["number", "first", "second"],
-                &changes.fitted,
-                key,
-            ),
+            self.titled("Forecasts", &forecasts, &changes.forecasts, forecast),
+            self.titled("Fitted numbers", &numbers, &changes.fitted, key),
             (!changes.foundations.is_empty()).then(|| {
-                format!(
-                    "Not the same in what predictions rest on: {}.",
-                    listed(&changes.foundations)
-                )
+                let parts = listed(&changes.foundations);
+                format!("Not the same in what predictions rest on: {parts}.")
             }),
         ];
         let parts: Vec<String> = parts.into_iter().flatten().collect();

@@ -62,7 +62,7 @@ pub struct Difference {
     pub thresholds: Vec<ThresholdChange>,
     /// Windows, neurons and outcome classes.
     pub verdicts: VerdictChanges,
-    /// How the predictions fared, and the screens' scores against control.
+    /// How the predictions fared; then the screens' scores against control.
     pub scoreboard: Vec<ScoreChange>,
 }
 

@@ -29,6 +29,14 @@ pub struct ScoreChange {
     pub second: Option<Score>,
 }
 
+impl ScoreChange {
+    /// Whether it is about a screen's score rather than about a prediction.
+    fn is_of_screen(&self) -> bool {
+        let score = self.first.as_ref().or(self.second.as_ref());
+        matches!(score, Some(Score::Control(_) | Score::Alignment(_)))
+    }
+}
+
 /// A score, of whatever kind.
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
@@ -126,7 +134,10 @@ pub fn changes(first: &Verdicts, second: &Verdicts) -> Vec<ScoreChange> {
             second,
         });
     }
-    changed.sort_by(|a, b| largest_first(a.size, b.size));
+    changed.sort_by(|a, b| {
+        let by_size = largest_first(a.size, b.size);
+        a.is_of_screen().cmp(&b.is_of_screen()).then(by_size)
+    });
     changed
 }
 
