@@ -50,6 +50,8 @@ pub enum Stage {
     Verdict,
     /// Rendering.
     Report,
+    /// Rollouts of a finished run, made again.
+    Rerun,
 }
 
 impl Stage {
@@ -64,6 +66,7 @@ impl Stage {
             Stage::Judge => "judge",
             Stage::Verdict => "verdict",
             Stage::Report => "report",
+            Stage::Rerun => "rerun",
         }
     }
 }

@@ -9,7 +9,9 @@ fn main() -> ExitCode {
     match Cli::parse().run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            cli::complain(format_args!("error: {:#}", failure.error()));
+            if let Some(error) = failure.error() {
+                cli::complain(format_args!("error: {error:#}"));
+            }
             failure.code()
         }
     }

@@ -13,6 +13,8 @@ use crate::spec::LoadError;
 /// A failure with its exit code. The table stands in `--help` and in the README.
 #[derive(Debug)]
 pub enum Failure {
+    /// 1: two runs were compared, and differ. What differs was said: there is no error.
+    Different,
     /// 2: wrong usage, or a spec that was rejected.
     Rejected(anyhow::Error),
     /// 3: a model or data file that cannot be used.
@@ -27,6 +29,7 @@ impl Failure {
     /// The exit code.
     pub fn code(&self) -> ExitCode {
         ExitCode::from(match self {
+            Failure::Different => 1,
             Failure::Rejected(_) => 2,
             Failure::Unusable(_) => 3,
             Failure::Failed(_) => 4,
@@ -34,13 +37,14 @@ impl Failure {
         })
     }
 
-    /// What went wrong, with its causes.
-    pub fn error(&self) -> &anyhow::Error {
+    /// What went wrong, with its causes; none where nothing did.
+    pub fn error(&self) -> Option<&anyhow::Error> {
         match self {
+            Failure::Different => None,
             Failure::Rejected(error)
             | Failure::Unusable(error)
             | Failure::Failed(error)
-            | Failure::Integrity(error) => error,
+            | Failure::Integrity(error) => Some(error),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand, no logic of the domain.
 
 pub mod check;
+pub mod diff;
 pub mod export;
 pub mod failure;
 mod frozen;
@@ -36,9 +37,11 @@ Examples:
   reachspec run my-study.yaml               run it; run again to continue or extend it
   reachspec report runs/my-study            render its report again
   reachspec verify runs/my-study            derive every result again, and compare
+  reachspec diff runs/my-study runs/other   say what differs between two runs
 
 Exit codes:
   0  done (an unfavourable verdict is a result, not an error)
+  1  two runs differ (`diff` only)
   2  wrong usage, or a spec that was rejected
   3  a model or data file that cannot be used
   4  the run failed
@@ -52,6 +55,7 @@ enum Command {
     Run(run::Args),
     Report(report::Args),
     Verify(verify::Args),
+    Diff(diff::Args),
     Export(export::Args),
     Schema(schema::Args),
     Inspect(inspect::Args),
@@ -67,6 +71,7 @@ impl Cli {
             Command::Run(args) => run::run(args),
             Command::Report(args) => report::run(args),
             Command::Verify(args) => verify::run(args),
+            Command::Diff(args) => diff::run(args),
             Command::Export(args) => export::run(args),
             Command::Schema(args) => schema::run(args),
             Command::Inspect(args) => inspect::run(args),

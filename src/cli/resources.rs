@@ -14,6 +14,11 @@ pub struct ResourceArgs {
 }
 
 impl ResourceArgs {
+    /// Whether anything was asked for.
+    pub fn is_given(&self) -> bool {
+        self.threads.is_some() || self.memory.is_some()
+    }
+
     /// What is asked for, and the machine's where nothing is.
     pub fn get(&self) -> Resources {
         let machine = Resources::of_machine();

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::canonical;
+use super::by_key::{self, KeyChange};
 use crate::study::Study;
 
 /// How a study relates to the one that a run folder holds.
@@ -43,7 +43,10 @@ pub fn compare(old: &Study, new: &Study) -> Continuation {
         extensions: Vec::new(),
         changes: Vec::new(),
     };
-    differences.compare("", &before, &after);
+    let is_free = |key: &str| FREE.contains(&key);
+    for change in by_key::changes(&before, &after, &is_free) {
+        differences.add(&change);
+    }
     if differences.changes.is_empty() {
         Continuation::Extends(differences.extensions)
     } else {
@@ -51,6 +54,7 @@ pub fn compare(old: &Study, new: &Study) -> Continuation {
     }
 }
 
+/// Sorts differences by whether they leave what is recorded valid.
 struct Differences {
     generic_prompts: String,
     extensions: Vec<String>,
@@ -58,67 +62,13 @@ struct Differences {
 }
 
 impl Differences {
-    fn compare(&mut self, path: &str, old: &Value, new: &Value) {
-        if old == new {
-            return;
-        }
-        if FREE.contains(&path) {
-            self.extensions.push(worded(path, old, new));
-            return;
-        }
-        match (old, new) {
-            (Value::Object(before), Value::Object(after)) => {
-                let keys = before
-                    .keys()
-                    .chain(after.keys().filter(|key| !before.contains_key(*key)));
-                for key in keys {
-                    let place = if path.is_empty() {
-                        key.clone()
-                    } else {
-                        format!("{path}.{key}")
-                    };
-                    let side = |object: &serde_json::Map<String, Value>| {
-                        object.get(key).cloned().unwrap_or_default()
-                    };
-                    self.compare(&place, &side(before), &side(after));
-                }
-            }
-            (Value::Array(before), Value::Array(after)) => self.compare_lists(path, before, after),
-            _ => self.changes.push(worded(path, old, new)),
-        }
-    }
-
-    /// Lists whose items have names are compared by name; of others only additions are told apart.
-    fn compare_lists(&mut self, path: &str, before: &[Value], after: &[Value]) {
-        if let Some((before, after)) = by_name(before).zip(by_name(after)) {
-            for (name, old) in &before {
-                let new = after
-                    .iter()
-                    .find(|(other, _)| other == name)
-                    .map_or(&Value::Null, |(_, new)| new);
-                self.compare(&format!("{path}.{name}"), old, new);
-            }
-            for (name, _) in after
-                .iter()
-                .filter(|(name, _)| before.iter().all(|(other, _)| other != name))
-            {
-                self.file(path, format!("{path}.{name} was added"));
-            }
-            return;
-        }
-        let kept = before.iter().all(|item| after.contains(item));
-        if kept && after.len() > before.len() {
-            let more = after.len() - before.len();
-            self.file(
-                path,
-                format!(
-                    "{path}: {} → {} items, {more} added",
-                    before.len(),
-                    after.len()
-                ),
-            );
+    fn add(&mut self, change: &KeyChange) {
+        if FREE.contains(&change.key.as_str()) {
+            self.extensions.push(change.to_string());
+        } else if let Some((list, words)) = addition(change) {
+            self.file(list, words);
         } else {
-            self.changes.push(listed(path, before, after));
+            self.changes.push(change.to_string());
         }
     }
 
@@ -139,42 +89,32 @@ impl Differences {
     }
 }
 
-/// The items by their `name`; `None` unless all have one.
-fn by_name(items: &[Value]) -> Option<Vec<(&str, &Value)>> {
-    let named = |item| Some((Value::get(item, "name")?.as_str()?, item));
-    items.iter().map(named).collect()
-}
-
-fn worded(path: &str, old: &Value, new: &Value) -> String {
-    if let (Value::Array(before), Value::Array(after)) = (old, new) {
-        return listed(path, before, after);
-    }
-    format!("{path}: {} → {}", shown(old), shown(new))
-}
-
-fn listed(path: &str, before: &[Value], after: &[Value]) -> String {
-    let (old, new) = (canonical::json(before), canonical::json(after));
-    if old.len() + new.len() <= 160 {
-        return format!("{path}: {old} → {new}");
-    }
-    let lost = before.iter().filter(|item| !after.contains(item)).count();
-    let added = after.iter().filter(|item| !before.contains(item)).count();
-    format!(
-        "{path}: {} → {} items, {lost} of the earlier ones gone, {added} new",
-        before.len(),
-        after.len()
-    )
-}
-
-fn shown(value: &Value) -> String {
-    const MOST: usize = 80;
-    let text = match value {
-        Value::Null => "absent".to_owned(),
-        other => canonical::json(other),
-    };
-    match text.char_indices().nth(MOST) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
+/// The list to which a change only adds, or whose items it only puts into another order, and what it does in words.
+fn addition(change: &KeyChange) -> Option<(&str, String)> {
+    let KeyChange {
+        key,
+        first,
+        second,
+        item_of,
+    } = change;
+    match (item_of, first, second) {
+        (Some(list), Value::Null, _) => Some((list, format!("{key} was added"))),
+        (Some(list), ..) if list == key => Some((list, change.to_string())),
+        (_, Value::Array(before), Value::Array(after)) => {
+            let kept = before.iter().all(|item| after.contains(item));
+            let more = after
+                .len()
+                .checked_sub(before.len())
+                .filter(|more| *more > 0)?;
+            let (old, new) = (before.len(), after.len());
+            kept.then(|| {
+                (
+                    key.as_str(),
+                    format!("{key}: {old} → {new} items, {more} added"),
+                )
+            })
+        }
+        _ => None,
     }
 }
 

@@ -7,13 +7,15 @@
 //! | `trials.sqlite` | every rollout under a content-derived [`key`], and its judgements | [`store`] |
 //! | `verdicts.json` | dose–response curves and verdicts | [`run_record`] |
 //!
-//! [`verify`] derives everything again from the manifest, the trials and the model's tokenizer.
+//! [`verify`] derives everything again from the manifest, the trials and the model's tokenizer; [`diff`] compares two runs.
 //!
 //! Files are replaced atomically ([`folder`]), and one process at a time may write ([`lock`]).
 
+pub mod by_key;
 pub mod canonical;
 pub mod changes;
 pub mod clock;
+pub mod diff;
 pub mod error;
 pub mod export;
 pub mod finite;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::attribution::{self, BehaviorAttribution};
@@ -156,7 +157,7 @@ pub struct BranchVerdict {
 }
 
 /// When an outcome class is reached on a branch.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ClassReach {
     /// Name of the class.
     pub class: String,
@@ -169,7 +170,7 @@ pub struct ClassReach {
 }
 
 /// The smallest dose and, apart from it, the shortest horizon.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FirstReach {
     /// `|g|`, in budgets.
     pub budgets: f64,
@@ -190,7 +191,7 @@ pub struct HorizonThreshold {
 }
 
 /// A confidence interval of a threshold. An upper end that lies beyond the doses is a bound.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ThresholdInterval {
     /// Lower end.
     pub low: Threshold,
@@ -199,7 +200,7 @@ pub struct ThresholdInterval {
 }
 
 /// A threshold on a branch: an estimate, or a bound where the doses ended first.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Threshold {
     /// Reached at this dose, by the study's estimate.
@@ -219,7 +220,7 @@ pub enum Threshold {
 }
 
 /// The verdict on a window.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Window {
     /// The trigger lies below the ceiling, and so do their intervals.
@@ -244,7 +245,9 @@ pub enum Window {
 }
 
 /// Why a window is closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// The output collapses before the behaviour flips.

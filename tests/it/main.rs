@@ -4,6 +4,7 @@ mod adaptive;
 mod attribution;
 mod candle_parity;
 mod codec;
+mod diff;
 mod export;
 mod hub;
 mod hub_server;

@@ -4,9 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use reachspec::model::tokenizer::TextCodec;
 use reachspec::record::folder::render_json;
 use reachspec::record::verify::{Outcome, Verification, verify};
-use reachspec::record::{Manifest, RunFolder, TrialStore, canonical};
+use reachspec::record::{Manifest, RunFolder, TrialStore, canonical, run_record};
+use reachspec::stages::judge::judge;
+use reachspec::stages::predict::SealedPredictions;
+use reachspec::stages::verdict::verdict;
 use reachspec::stats::SplitMix64;
 use rusqlite::Connection;
 use serde_json::Value;
@@ -14,7 +18,7 @@ use tempfile::TempDir;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-fn reachspec(args: &[&str]) -> Output {
+pub fn reachspec(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_reachspec"))
         .current_dir(ROOT)
         .args(args)
@@ -23,16 +27,16 @@ fn reachspec(args: &[&str]) -> Output {
 }
 
 /// A small finished run, with a copy of its model.
-struct Run {
+pub struct Run {
     folder: TempDir,
 }
 
 impl Run {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self::with(&[])
     }
 
-    fn with(more: &[&str]) -> Self {
+    pub fn with(more: &[&str]) -> Self {
         let run = Self {
             folder: TempDir::new().unwrap(),
         };
@@ -68,7 +72,7 @@ impl Run {
         run
     }
 
-    fn root(&self) -> PathBuf {
+    pub fn root(&self) -> PathBuf {
         self.folder.path().join("run")
     }
 
@@ -81,7 +85,7 @@ impl Run {
     }
 
     fn verify(&self) -> Verification {
-        verify(&self.root(), None).unwrap()
+        verify(&self.root(), None, None).unwrap()
     }
 
     /// Changes a copy of the run, and verifies that.
@@ -90,13 +94,13 @@ impl Run {
         copy(&self.root(), other.path());
         change(other.path());
         let before = listing(other.path());
-        let found = verify(other.path(), None).unwrap();
+        let found = verify(other.path(), None, None).unwrap();
         assert_eq!(listing(other.path()), before, "verifying wrote something");
         found
     }
 }
 
-fn copy(from: &Path, to: &Path) {
+pub fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();
@@ -136,7 +140,7 @@ fn forge(root: &Path) {
     manifest.write(&run).unwrap();
 }
 
-fn sql(root: &Path, change: &str) {
+pub fn sql(root: &Path, change: &str) {
     let connection = Connection::open(root.join("trials.sqlite")).unwrap();
     connection
         .execute_batch(&format!("PRAGMA foreign_keys = OFF; {change}"))
@@ -167,7 +171,7 @@ fn reseal(root: &Path, list: &str, key: &str, value: &str) {
     forge(root);
 }
 
-fn replace_text(path: &Path, from: &str, to: &str) {
+pub fn replace_text(path: &Path, from: &str, to: &str) {
     let text = fs::read_to_string(path).unwrap();
     assert!(text.contains(from), "{}: no {from}", path.display());
     fs::write(path, text.replacen(from, to, 1)).unwrap();
@@ -203,6 +207,18 @@ fn a_run_holds_and_nothing_is_written() {
         11
     );
     assert!(text.ends_with("the record holds: all 11 checks hold\n"));
+    assert_eq!(listing(&root), before);
+
+    // Its rollouts, made again by the model.
+    let output = reachspec(&["verify", root.to_str().unwrap(), "--rerun"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        text.ends_with("the record holds: all 12 checks hold\n"),
+        "{text}"
+    );
+    assert!(text.contains("likelihoods and cosθ to the bit"), "{text}");
+    let progress = String::from_utf8(output.stderr).unwrap();
+    assert!(progress.starts_with("rerun "), "{progress}");
     assert_eq!(listing(&root), before);
 
     let output = reachspec(&["verify", root.to_str().unwrap(), "--json"]);
@@ -282,6 +298,16 @@ fn whatever_is_changed_is_found_and_named() {
     );
 }
 
+/// Two steered rollouts with different texts change places.
+const SWAP: &str =
+    "CREATE TEMP TABLE pair AS SELECT a.id AS one, b.id AS other FROM trials AS a, trials AS b
+   WHERE a.id = (SELECT max(trial) FROM judgements) AND b.id IN (SELECT trial FROM judgements)
+     AND b.text <> a.text AND b.layer IS NOT NULL LIMIT 1;
+ CREATE TEMP TABLE old AS SELECT * FROM trials;
+ UPDATE trials SET (ended, tokens, nll, cosines, text) =
+   (SELECT ended, tokens, nll, cosines, text FROM old, pair WHERE old.id = one + other - trials.id)
+   WHERE id IN (SELECT one FROM pair UNION SELECT other FROM pair)";
+
 /// Rows of the store, with every hash of the manifest made to fit: what is derived no longer is what was.
 #[test]
 fn forged_rows_are_found_by_what_follows_from_them() {
@@ -329,16 +355,7 @@ fn forged_rows_are_found_by_what_follows_from_them() {
             "judgements",
             "DELETE FROM keys WHERE trial = (SELECT max(trial) FROM judgements); DELETE FROM trials WHERE id = (SELECT max(trial) FROM judgements)",
         ),
-        (
-            "judgements",
-            "CREATE TEMP TABLE pair AS SELECT a.id AS one, b.id AS other FROM trials AS a, trials AS b
-               WHERE a.id = (SELECT max(trial) FROM judgements) AND b.id IN (SELECT trial FROM judgements)
-                 AND b.text <> a.text AND b.layer IS NOT NULL LIMIT 1;
-             CREATE TEMP TABLE old AS SELECT * FROM trials;
-             UPDATE trials SET (ended, tokens, nll, cosines, text) =
-               (SELECT ended, tokens, nll, cosines, text FROM old, pair WHERE old.id = one + other - trials.id)
-               WHERE id IN (SELECT one FROM pair UNION SELECT other FROM pair)",
-        ),
+        ("judgements", SWAP),
     ];
     for (check, change) in changes {
         let found = run.after(|root| {
@@ -483,9 +500,25 @@ fn a_changed_model_is_found_and_a_missing_one_is_asked_for() {
         assert!(text.contains(path.to_str().unwrap()), "{text}");
         fs::write(&path, bytes).unwrap();
     }
-    // Weights are compared only where they are.
+    let rerun = |more: &[&str]| {
+        let output = reachspec(&[&["verify", root.to_str().unwrap(), "--rerun"], more].concat());
+        let message = String::from_utf8(output.stderr).unwrap();
+        (output.status.code().unwrap(), message)
+    };
+    let (code, message) = rerun(&["--memory", "1MB"]);
+    assert!(
+        code == 3 && message.contains("allow more with `--memory`"),
+        "{message}"
+    );
+    // Weights are compared only where they are; rollouts need them.
     fs::remove_file(run.model().join("model.safetensors")).unwrap();
     assert!(run.verify().holds(), "{}", failures(&run.verify()));
+    let (code, message) = rerun(&[]);
+    assert!(
+        code == 3 && message.contains("rollouts cannot be made again"),
+        "{message}"
+    );
+    assert!(message.contains("model.safetensors"), "{message}");
 
     fs::rename(run.model(), run.folder.path().join("moved")).unwrap();
     let output = reachspec(&["verify", root.to_str().unwrap()]);
@@ -508,6 +541,111 @@ fn a_changed_model_is_found_and_a_missing_one_is_asked_for() {
     );
     let output = reachspec(&["verify", root.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(5));
+}
+
+/// Two rollouts that have changed places, with everything derived from them anew: only the model can tell.
+#[test]
+fn forged_rollouts_are_found_by_making_them_again() {
+    let run = Run::new();
+    let forged = TempDir::new().unwrap();
+    copy(&run.root(), forged.path());
+    sql(forged.path(), SWAP);
+    rejudge(forged.path(), &run.model());
+    let found = verify(forged.path(), None, None).unwrap();
+    assert!(found.holds(), "{}", failures(&found));
+
+    let root = forged.path().to_str().unwrap();
+    let output = reachspec(&["verify", root, "--rerun", "--json"]);
+    assert_eq!(output.status.code(), Some(5));
+    let value: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let rerun = &value["checks"][11];
+    assert_eq!(rerun["name"], "rerun");
+    let problems = rerun["problems"].as_array().unwrap();
+    assert_eq!(problems.len(), 2, "{rerun:#}");
+    for problem in problems {
+        let words = problem["problem"].as_str().unwrap();
+        let parts = [
+            "trial ",
+            ", L",
+            " at dose ",
+            " on prompt `",
+            "token ",
+            ", made again ",
+        ];
+        assert!(parts.iter().all(|part| words.contains(part)), "{words}");
+    }
+}
+
+/// Which rollouts are in a sample depends on nothing but their keys, and each part of the study has its share.
+#[test]
+fn a_sample_is_always_the_same() {
+    // Sampled tokens: the seeds that made them have to be those that make them again.
+    let run = Run::with(&["--set", "rollout.sample={temperature: 0.8}"]);
+    let root = run.root();
+    let sampled = |threads: &str| {
+        let args = [
+            "verify",
+            root.to_str().unwrap(),
+            "--rerun",
+            "--sample",
+            "5",
+            "--json",
+        ];
+        let output = reachspec(&[&args[..], &["--threads", threads]].concat());
+        let value: Value = serde_json::from_slice(&output.stdout).unwrap();
+        value["checks"][11].clone()
+    };
+    let held = sampled("1");
+    assert_eq!(held["result"], "ok", "{held:#}");
+    let words = held["compared"].as_str().unwrap();
+    assert!(
+        words.starts_with("5 of ")
+            && words
+                .contains("2 of calibration neurons, 1 of held-out neurons, 1 of control neurons and 1 unsteered"),
+        "{words}"
+    );
+
+    sql(&root, "UPDATE trials SET ended = 1 - ended");
+    let failed = sampled("1");
+    assert_eq!(
+        failed["problems"].as_array().unwrap().len(),
+        5,
+        "{failed:#}"
+    );
+    assert_eq!(sampled("2"), failed);
+    for (args, message) in [
+        (&["--sample", "5"][..], "--rerun"),
+        (&["--threads", "2"], "add --rerun"),
+    ] {
+        let output = reachspec(&[&["verify", root.to_str().unwrap()], args].concat());
+        assert_eq!(output.status.code(), Some(2));
+        assert!(String::from_utf8(output.stderr).unwrap().contains(message));
+    }
+}
+
+/// Judges a changed store, and makes everything that follows from it, as somebody would who has this program.
+fn rejudge(root: &Path, model: &Path) {
+    let run = RunFolder::create_or_open(root).unwrap();
+    let mut manifest = Manifest::load(&run).unwrap().unwrap();
+    let sealed = SealedPredictions::load(&run).unwrap();
+    let text = TextCodec::read(model).unwrap();
+    let store = TrialStore::open_or_create(&run.trials()).unwrap();
+    let mut kept = store.replace_judgements().unwrap();
+    let study = &manifest.study;
+    let judgements = judge(study, &sealed, &text, &store, &mut |judgement| {
+        Ok(kept.push(judgement)?)
+    });
+    let judgements = judgements.unwrap();
+    kept.finish().unwrap();
+    let verdicts = verdict(study, &sealed, &judgements);
+    run_record::write_verdicts(&run, &judgements, &verdicts).unwrap();
+    let digest = store.check().unwrap();
+    drop(store);
+    manifest.finish(&run, digest, 0.0).unwrap();
+    manifest.write(&run).unwrap();
+    drop(run);
+    let output = reachspec(&["report", root.to_str().unwrap()]);
+    assert!(output.status.success());
 }
 
 #[test]

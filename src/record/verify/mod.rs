@@ -1,4 +1,5 @@
-//! Derives a finished run again, from its folder and the files of its model, and compares: nothing is written, and no weights are loaded.
+//! Derives a finished run again, from its folder and the files of its model, and compares: nothing is written, and weights are loaded only
+//! to make rollouts again.
 //!
 //! | check | what is compared | needs |
 //! |---|---|---|
@@ -12,6 +13,7 @@
 //! | `judgements` | every rollout judged again; none is missing, none belongs to nothing | everything above |
 //! | `verdicts` | `verdicts.json`, byte for byte | judgements |
 //! | `reports` | the reports and figures, rendered again | verdicts |
+//! | `rerun` | where it is asked for: rollouts, made again | manifest, predictions, weights |
 
 mod derived;
 pub mod difference;
@@ -19,10 +21,13 @@ mod evidence;
 mod judged;
 mod model;
 mod reports;
+mod rerun;
 
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+
+pub use rerun::Rerun;
 
 use super::error::RecordError;
 use super::folder::RunFolder;
@@ -31,6 +36,7 @@ use super::store::TrialStore;
 use crate::model::ModelError;
 use crate::model::tokenizer::TextCodec;
 use crate::stages::predict::SealedPredictions;
+use rerun::Made;
 
 /// What was compared, and what does not hold.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -90,9 +96,17 @@ pub enum VerifyError {
         /// Where it was looked for.
         folder: PathBuf,
     },
-    /// The tokenizer is the one of the run, and cannot be read.
+    /// The tokenizer is the one of the run, and cannot be read; or the model cannot be loaded to make rollouts again.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// Rollouts were to be made again, and there is no whole model.
+    #[error(
+        "rollouts cannot be made again; say with `--model DIR` where the model is, or leave out `--rerun`"
+    )]
+    Weights(#[source] ModelError),
+    /// The model failed on a rollout.
+    #[error("a rollout could not be made again")]
+    Rerun(#[source] anyhow::Error),
 }
 
 impl Verification {
@@ -185,11 +199,16 @@ struct Intact {
     text: TextCodec,
 }
 
-/// Verifies a run. `model` is the folder of its model, where that is not where the run found it.
+/// Verifies a run. `model` is the folder of its model, where that is not where the run found it. With `rerun`, rollouts are made again.
 ///
 /// # Errors
-/// Only where nothing can be said: no finished run, one in use, or no tokenizer. What does not hold stands in the result.
-pub fn verify(root: &Path, model: Option<&Path>) -> Result<Verification, VerifyError> {
+/// Only where nothing can be said: no finished run, one in use, no tokenizer, or no weights to make rollouts again. What does not hold
+/// stands in the result.
+pub fn verify(
+    root: &Path,
+    model: Option<&Path>,
+    rerun: Option<Rerun<'_>>,
+) -> Result<Verification, VerifyError> {
     let run = RunFolder::open(root)?;
     run.refuse_in_use()?;
     let mut found = Verification::default();
@@ -213,6 +232,7 @@ pub fn verify(root: &Path, model: Option<&Path>) -> Result<Verification, VerifyE
             }
         }
     };
+    let made = made(manifest.as_ref(), sealed.as_ref(), store.as_ref());
     let parts = (manifest, sealed, store, text);
     let intact = match parts {
         (Some(manifest), Some(sealed), Some(store), Some(text)) => Some(Intact {
@@ -224,7 +244,43 @@ pub fn verify(root: &Path, model: Option<&Path>) -> Result<Verification, VerifyE
         _ => None,
     };
     found.checks.extend(derive(&run, intact));
+    if let Some(mut rerun) = rerun {
+        let check = make_again(&run, model, made, &mut rerun, found.holds())?;
+        found.checks.push(check);
+    }
     Ok(found)
+}
+
+/// What is needed to make rollouts again, where it is as it was written.
+fn made(
+    manifest: Option<&Manifest>,
+    sealed: Option<&SealedPredictions>,
+    store: Option<&TrialStore>,
+) -> Option<Made> {
+    store?;
+    Some(Made {
+        study: manifest?.study.clone(),
+        groups: sealed?.predictions().screening.groups.clone(),
+    })
+}
+
+/// Makes rollouts again. Where something else does not hold, a failure to do so is no reason to keep that back.
+fn make_again(
+    run: &RunFolder,
+    model: Option<&Path>,
+    made: Option<Made>,
+    asked: &mut Rerun<'_>,
+    holds: bool,
+) -> Result<Check, VerifyError> {
+    let Some(made) = made else {
+        let why = "what the rollouts were made from is not as it was written";
+        return Ok(Check::not_compared("rerun", why));
+    };
+    let folder = model.unwrap_or(&made.study.model.folder);
+    match rerun::rerun(run, &made, folder, asked) {
+        Err(error) if !holds => Ok(Check::not_compared("rerun", whole(&error))),
+        checked => checked,
+    }
 }
 
 /// The checks of what was derived, as far as its foundations go.
