@@ -24,7 +24,8 @@
 //! | [`stages`] | the stages |
 //! | [`pipeline`] | the stages in order |
 //! | [`record`] | the run folder: manifest, seal, trial store |
-//! | [`events`] | what happens while a study runs |
+//! | [`events`] | what happens while a study runs; [`monitor`]: between the stages and whoever listens; [`throughput`]: the time that is left |
+//! | [`stop`] | a request to stop |
 //! | [`report`] | a pure view of a record, rendered through templates |
 //! | [`cli`] | the command line, one file per subcommand |
 
@@ -36,6 +37,7 @@ pub mod events;
 pub mod hub;
 pub mod law;
 pub mod model;
+pub mod monitor;
 pub mod oracles;
 pub mod pipeline;
 pub mod record;
@@ -43,5 +45,7 @@ pub mod report;
 pub mod spec;
 pub mod stages;
 pub mod stats;
+pub mod stop;
 pub mod study;
+pub mod throughput;
 pub mod units;

@@ -9,8 +9,10 @@ fn main() -> ExitCode {
     match Cli::parse().run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            cli::complain(format_args!("error: {:#}", failure.error()));
-            failure.code()
+            if let Some(message) = failure.untold() {
+                cli::complain(message);
+            }
+            ExitCode::from(failure.exit_code())
         }
     }
 }

@@ -7,6 +7,7 @@ mod codec;
 mod hub;
 mod hub_server;
 mod inspect;
+mod interruption;
 mod invariance;
 mod model_folder;
 mod parity;
