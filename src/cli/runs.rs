@@ -216,7 +216,7 @@ mod tests {
             .into();
         let text = table(&[run]);
         assert!(
-            text.contains("1,234  one 5/16, two 5/16, +1  0.1.0    01234567"),
+            text.contains("1,234     one 5/16, two 5/16, +1  0.1.0    01234567"),
             "{text}"
         );
     }

@@ -215,7 +215,7 @@ fn a_person_is_told_what_is_kept_and_how_to_go_on() {
     for part in [
         "stopping after the forward pass",
         "stopped in ",
-        " are kept",
+        " kept",
         "continue with: ",
     ] {
         assert!(

@@ -155,7 +155,7 @@ mod tests {
             stage_seconds: 12.34,
             made: 1234,
             stored: 480,
-            tokens: 12_340,
+            tokens: 12_345,
         };
         let line = "sweep       12.3 s  1,234 rollouts (and 480 from before), 1,000 tokens/s";
         assert_eq!(finished(&event).unwrap(), line);
