@@ -140,7 +140,11 @@ fn look_at(path: &Path) -> ListedRun {
             ErrorKind::Usage => State::OtherVersion,
             ErrorKind::Failed | ErrorKind::Integrity => State::Damaged,
         };
-        run.problem = Some(error.to_string());
+        let mut problem = error.to_string();
+        if run.state == State::Damaged && !problem.contains("--fresh") {
+            problem += "; restore it from a copy, or run its spec again with --fresh";
+        }
+        run.problem = Some(problem);
     }
     run
 }
@@ -198,9 +202,7 @@ fn seal_of(folder: &RunFolder) -> Option<String> {
 fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, RecordError> {
     let bytes = fs::read(path).map_err(|e| RecordError::io("read", path, e))?;
     serde_json::from_slice(&bytes).map_err(|e| {
-        let problem = format!(
-            "the file was changed or cut off: {e}; restore it, or run its spec again with `--fresh`"
-        );
+        let problem = format!("the file was changed or cut off: {e}");
         RecordError::integrity(path, problem)
     })
 }

@@ -64,7 +64,11 @@ fn damaged_runs_are_shown_with_the_remedy() {
         fs::write(root.join("manifest.json"), &manifest[..length]).unwrap();
         let run = only(parent.path());
         assert_eq!(run.state, State::Damaged, "{length} bytes");
-        assert!(run.problem.unwrap().contains("manifest.json"));
+        let problem = run.problem.unwrap();
+        assert!(
+            problem.contains("manifest.json") && problem.contains("--fresh"),
+            "{problem}"
+        );
     }
     let text = String::from_utf8(manifest.clone()).unwrap();
     fs::write(
@@ -73,11 +77,9 @@ fn damaged_runs_are_shown_with_the_remedy() {
     )
     .unwrap();
     assert_eq!(only(parent.path()).state, State::Damaged);
-    fs::write(
-        root.join("manifest.json"),
-        text.replacen("\"format\": 3", "\"format\": 2", 1),
-    )
-    .unwrap();
+    let mut other = Manifest::new(&fixture::study(), &fixture::written(), 1);
+    other.format = 9;
+    other.write(&RunFolder::open(&root).unwrap()).unwrap();
     assert_eq!(only(parent.path()).state, State::OtherVersion);
     fs::write(root.join("manifest.json"), &manifest).unwrap();
     fs::write(root.join("verdicts.json"), "{").unwrap();
