@@ -8,6 +8,8 @@ use schemars::transform::{Transform, transform_subschemas};
 use schemars::{JsonSchema, Schema};
 use serde_json::{Value, json};
 
+use crate::events::Event;
+use crate::record::diff::Difference;
 use crate::record::export;
 use crate::report;
 use crate::spec::schema as spec;
@@ -44,6 +46,18 @@ pub const SCHEMAS: &[Generated] = &[
         file: export::schema::FILE_NAME,
         about: "rows that `export --format jsonl` writes, with a definition per table",
         text: export::schema::text,
+    },
+    Generated {
+        name: "events",
+        file: "events.schema.json",
+        about: "lines of the event stream of `run --events jsonl`",
+        text: || pretty(&spec::generated::<Event>()),
+    },
+    Generated {
+        name: "diff",
+        file: "diff.schema.json",
+        about: "what `diff --json` prints",
+        text: || pretty(&of_output::<Difference>()),
     },
 ];
 

@@ -25,7 +25,8 @@
 //! | [`pipeline`] | the stages in order |
 //! | [`record`] | the run folder: manifest, seal, trial store |
 //! | [`frozen`] | results that are committed beside their spec, and whether a rerun still gives them |
-//! | [`events`] | what happens while a study runs |
+//! | [`events`] | what happens while a study runs; [`monitor`]: between the stages and whoever listens; [`throughput`]: the time that is left |
+//! | [`stop`] | a request to stop |
 //! | [`report`] | a pure view of a record, rendered through templates |
 //! | [`generated`] | the files of this repository that are made by the program, listed once |
 //! | [`cli`] | the command line, one file per subcommand |
@@ -40,6 +41,7 @@ pub mod generated;
 pub mod hub;
 pub mod law;
 pub mod model;
+pub mod monitor;
 pub mod oracles;
 pub mod pipeline;
 pub mod record;
@@ -47,5 +49,7 @@ pub mod report;
 pub mod spec;
 pub mod stages;
 pub mod stats;
+pub mod stop;
 pub mod study;
+pub mod throughput;
 pub mod units;

@@ -9,10 +9,10 @@ fn main() -> ExitCode {
     match Cli::parse().run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            if let Some(error) = failure.error() {
-                cli::complain(format_args!("error: {error:#}"));
+            if let Some(message) = failure.untold() {
+                cli::complain(message);
             }
-            failure.code()
+            ExitCode::from(failure.exit_code())
         }
     }
 }

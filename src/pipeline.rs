@@ -1,25 +1,24 @@
 //! A run from beginning to end: the stages in order, each result put where the record keeps it.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use anyhow::Context;
 
-use crate::events::{Event, Listener, Stage};
+use crate::events::{self, Event, Listener, Stage};
 use crate::model::LanguageModel;
-use crate::record::manifest::Written;
+use crate::monitor::{Expected, Monitor, Reached};
+use crate::record::manifest::{PROGRAM, Written};
 use crate::record::store::TrialStore;
-use crate::record::{Continuation, Manifest, RecordError, RunFolder, RunRecord, run_record};
+use crate::record::{Continuation, Manifest, RecordError, RunFolder, RunRecord, clock, run_record};
+use crate::report::Summary;
 use crate::report::files::{self, Format};
-use crate::report::from_record::render_record;
-use crate::report::view::{forecasts, scoreboard};
-use crate::report::wording::neuron_label;
+use crate::report::from_record::{render_record, summarize_record};
 use crate::spec::neurons::Role;
+use crate::stages::judge::Judgements;
 use crate::stages::predict::{Predictions, SealedPredictions};
-use crate::stages::verdict::{NeuronVerdict, Verdicts};
 use crate::stages::{calibrate, judge, predict, residual_stream, screen, sweep, verdict};
+use crate::stop::{Stop, Stopped};
 use crate::study::Study;
 use crate::units::NeuronId;
 
@@ -32,6 +31,9 @@ pub struct Options {
     pub threads: usize,
     /// Folder with templates that replace built-in ones.
     pub templates: Option<PathBuf>,
+    /// Asks the run to stop between two steps. The model, whose steps are the longest, has a request of its own:
+    /// [`LanguageModel::stop_on`], with a clone of this one.
+    pub stop: Stop,
 }
 
 /// A run folder that is ready for its study.
@@ -136,7 +138,7 @@ fn check_evidence(manifest: &Manifest, folder: &RunFolder) -> Result<(), RecordE
 /// Runs every stage, or what is left of them, and writes the reports.
 ///
 /// # Errors
-/// When the model or the record fails; what was finished by then is kept.
+/// [`Interrupted`] when the run was asked to stop; else when the model or the record fails. What was finished by then is kept.
 pub fn run(
     study: &Study,
     model: &dyn LanguageModel,
@@ -144,58 +146,113 @@ pub fn run(
     options: &Options,
     listener: &mut dyn Listener,
 ) -> anyhow::Result<Summary> {
-    let started = Instant::now();
+    let store = TrialStore::open_or_create(&open.folder.trials())?;
+    let stored = store.count()?;
+    listener.on(&Event::RunBegun {
+        format: events::FORMAT,
+        at: clock::now(),
+        program: PROGRAM.into(),
+        study: study.name.clone(),
+        study_sha256: open.manifest.study_sha256.clone(),
+        folder: open.folder.root().display().to_string(),
+        resumed: open.manifest.environment.started_at.len() > 1,
+        stored,
+    });
+    for text in &open.notes {
+        listener.on(&Event::Note { text: text.clone() });
+    }
+    let expected = Expected::of(study);
+    let mut monitor = Monitor::new(listener, options.stop.clone(), expected, stored);
+    let result = stages(study, model, open, store, options, &mut monitor);
+    result.map_err(|error| match Stopped::is_cause_of(&error) {
+        true => Interrupted(monitor.reached()).into(),
+        false => error,
+    })
+}
+
+/// A run that stopped because it was asked to.
+#[derive(Debug, thiserror::Error)]
+#[error("the run was stopped; what it had finished is kept")]
+pub struct Interrupted(pub Reached);
+
+fn stages(
+    study: &Study,
+    model: &dyn LanguageModel,
+    open: OpenRun,
+    mut store: TrialStore,
+    options: &Options,
+    monitor: &mut Monitor<'_>,
+) -> anyhow::Result<Summary> {
     let OpenRun {
         folder,
         mut manifest,
-        notes,
+        ..
     } = open;
-    for text in notes {
-        listener.on(&Event::Note { text });
-    }
-    let mut store = TrialStore::open_or_create(&folder.trials())?;
-    let stage = |listener: &mut dyn Listener, stage| listener.on(&Event::Stage { stage });
-
-    stage(listener, Stage::Residuals);
+    monitor.begin(Stage::Residuals)?;
     let residuals = residual_stream::read_residual_stream(study, model)?;
-    stage(listener, Stage::Screen);
+    monitor.begin(Stage::Screen)?;
     let screening = screen::screen(study, &residuals, model)?;
-    stage(listener, Stage::Calibrate);
+    monitor.begin(Stage::Calibrate)?;
     let calibration =
-        calibrate::calibrate(study, &residuals, &screening, model, &mut store, listener)?;
-    stage(listener, Stage::Predict);
+        calibrate::calibrate(study, &residuals, &screening, model, &mut store, monitor)?;
+    monitor.begin(Stage::Predict)?;
     let predictions = predict::predict(study, screening, calibration);
     let trials_before = steered_before(&predictions, &store)?;
     let sealed = predictions.seal(&folder, trials_before)?;
-    stage(listener, Stage::Sweep);
-    sweep::sweep(study, &sealed, model, &mut store, listener)?;
-    stage(listener, Stage::Judge);
-    let mut kept = store.replace_judgements()?;
-    let judgements = judge::judge(study, &sealed, model, &store, &mut |judgement| {
-        Ok(kept.push(judgement)?)
-    })?;
-    kept.finish()?;
-    stage(listener, Stage::Verdict);
+    monitor.begin(Stage::Sweep)?;
+    sweep::sweep(study, &sealed, model, &mut store, monitor)?;
+    monitor.begin(Stage::Judge)?;
+    let judgements = judge_all(study, &sealed, model, &store, monitor)?;
+    monitor.begin(Stage::Verdict)?;
     let verdicts = verdict::verdict(study, &sealed, &judgements);
     run_record::write_verdicts(&folder, &judgements, &verdicts)?;
     let digest = store.check()?;
     drop(store);
-    manifest.finish(&folder, digest, started.elapsed().as_secs_f64())?;
+    monitor.check()?;
+    manifest.finish(&folder, digest, monitor.work().seconds)?;
     manifest.write(&folder)?;
-    stage(listener, Stage::Report);
-    let templates = options.templates.as_deref();
-    write_report(folder.root(), &folder, templates)?;
-    manifest.note_reports(&folder, templates.is_some())?;
-    manifest.write(&folder)?;
-    Ok(Summary::new(folder.root(), study, &sealed, &verdicts))
+    // From here on the run is as good as done, and a request to stop comes too late.
+    monitor.end();
+    write_report(folder, manifest, options, monitor)
 }
 
-/// Renders the reports of a finished run into a folder that is open for writing.
-fn write_report(root: &Path, folder: &RunFolder, templates: Option<&Path>) -> anyhow::Result<()> {
-    let record = RunRecord::load(root)?;
+/// Judges every rollout, and replaces the judgements of the store.
+fn judge_all(
+    study: &Study,
+    sealed: &SealedPredictions,
+    model: &dyn LanguageModel,
+    store: &TrialStore,
+    monitor: &mut Monitor<'_>,
+) -> anyhow::Result<Judgements> {
+    let horizons = study.rollout.horizons.len();
+    monitor.judging(judge::rollouts(study, sealed).map(|rollouts| rollouts * horizons));
+    let mut kept = store.replace_judgements()?;
+    let judgements = judge::judge(study, sealed, model, store, &mut |judgement| {
+        monitor.judged()?;
+        Ok(kept.push(judgement)?)
+    })?;
+    kept.finish()?;
+    Ok(judgements)
+}
+
+/// Renders the reports of a run that has just finished, and sums it up.
+fn write_report(
+    folder: RunFolder,
+    mut manifest: Manifest,
+    options: &Options,
+    monitor: &mut Monitor<'_>,
+) -> anyhow::Result<Summary> {
+    monitor.begin_last(Stage::Report);
+    let templates = options.templates.as_deref();
+    let record = RunRecord::load(folder.root())?;
     let rendered = render_record(&record, templates).context("the report cannot be rendered")?;
-    files::write(&rendered, Format::Both, folder, root)?;
-    Ok(())
+    files::write(&rendered, Format::Both, &folder, folder.root())?;
+    manifest.note_reports(&folder, templates.is_some())?;
+    manifest.write(&folder)?;
+    monitor.end();
+    let summary = summarize_record(&record, monitor.work())?;
+    monitor.tell(&Event::RunFinished(summary.finished.clone()));
+    Ok(summary)
 }
 
 /// Steered trials of held-out and control neurons that are in the store before the predictions are sealed.
@@ -209,81 +266,4 @@ fn steered_before(predictions: &Predictions, store: &TrialStore) -> Result<usize
         .filter(|(neuron, _)| !calibration.contains(neuron))
         .map(|(_, count)| count)
         .sum())
-}
-
-/// What a person wants to know at the end of a run.
-pub struct Summary(String);
-
-impl Summary {
-    fn new(root: &Path, study: &Study, sealed: &SealedPredictions, verdicts: &Verdicts) -> Self {
-        let behaviors = study.behaviors.iter();
-        let mut lines: Vec<String> = behaviors.map(|b| windows(&b.name, verdicts)).collect();
-        lines.extend(ceilings(verdicts));
-        lines.extend(forecast(verdicts));
-        lines.push(format!("seal: {}", sealed.seal().sha256));
-        lines.push(format!("report: {}", root.join("report.html").display()));
-        Self(lines.join("\n"))
-    }
-}
-
-/// Held-out neurons of a behaviour by what is known of them.
-fn windows(behavior: &str, verdicts: &Verdicts) -> String {
-    let held_out: Vec<&NeuronVerdict> = (verdicts.neurons.iter())
-        .filter(|n| n.behavior == behavior && n.role == Role::HeldOut)
-        .collect();
-    let count = |label: &str| held_out.iter().filter(|n| neuron_label(n) == label).count();
-    let mut line = format!(
-        "{behavior}: {} of {} held-out neurons open",
-        count("open"),
-        held_out.len()
-    );
-    for label in ["undecided", "censored"] {
-        match count(label) {
-            0 => {}
-            unknown => line += &format!(", {unknown} {label}"),
-        }
-    }
-    line
-}
-
-/// One line per predictor that could be compared; the one that is off by least is flagged.
-fn ceilings(verdicts: &Verdicts) -> Vec<String> {
-    let scores = &verdicts.scoreboard.ceilings;
-    let best = scoreboard::best(scores).map(|score| score.predictor);
-    let compared = scores
-        .iter()
-        .filter_map(|score| Some((score.predictor, score.overall?)));
-    compared
-        .map(|(predictor, overall)| {
-            let flag = if scores.len() > 1 && best == Some(predictor) {
-                " (best)"
-            } else {
-                ""
-            };
-            format!(
-                "ceiling by {}{flag}: mean absolute error {:.3} in cosθ over {} branches",
-                predictor.name(),
-                overall.mean_absolute_error,
-                overall.branches
-            )
-        })
-        .collect()
-}
-
-/// The sealed forecast against always giving the commoner answer.
-fn forecast(verdicts: &Verdicts) -> Option<String> {
-    let all = forecasts::of_all(&verdicts.scoreboard.forecasts).filter(|all| all.scored > 0)?;
-    Some(format!(
-        "open/closed forecast: right for {} of {}; the commoner answer for {}: {}",
-        all.right,
-        all.scored,
-        all.majority,
-        forecasts::conclusion(all)
-    ))
-}
-
-impl fmt::Display for Summary {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
 }

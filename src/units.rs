@@ -121,6 +121,16 @@ pub fn bytes(count: usize) -> String {
         .unwrap_or_else(|| format!("{count} bytes"))
 }
 
+/// A time in seconds for people.
+pub fn duration(seconds: f64) -> String {
+    match seconds {
+        s if s < 99.5 => format!("{s:.1} s"),
+        s if s < 5400.0 => format!("{:.0} min", s / 60.0),
+        s if s < 172_800.0 => format!("{:.1} h", s / 3600.0),
+        s => format!("{:.1} days", s / 86_400.0),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

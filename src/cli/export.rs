@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn only_parquet_is_kept_from_a_terminal() {
         let refused = refuse_terminal(Format::Parquet, true).unwrap_err();
-        assert!(refused.error().to_string().contains("--out"));
+        assert!(refused.to_string().contains("--out"));
         for (format, terminal) in [
             (Format::Parquet, false),
             (Format::Csv, true),

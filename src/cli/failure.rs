@@ -1,13 +1,16 @@
 //! Why the program ends without success, and with which exit code.
 
+use std::fmt;
 use std::io::IsTerminal;
-use std::process::ExitCode;
 
 use anyhow::anyhow;
 
+use crate::events::Stage;
+use crate::monitor::Reached;
 use crate::pipeline::OpenError;
 use crate::record::{ErrorKind, RecordError};
 use crate::report::ReportError;
+use crate::report::format::{counted, thousands};
 use crate::spec::LoadError;
 
 /// A failure with its exit code. The table stands in `--help` and in the README.
@@ -23,29 +26,84 @@ pub enum Failure {
     Failed(anyhow::Error),
     /// 5: an integrity check failed.
     Integrity(anyhow::Error),
+    /// 130 or 143: the run was stopped.
+    Stopped(Stopped),
+    /// A failure with this exit code that was said already, in the event stream.
+    Told(u8),
+}
+
+/// A run that was stopped by Ctrl-C or SIGTERM.
+#[derive(Debug)]
+pub struct Stopped {
+    /// How far it was.
+    pub reached: Reached,
+    /// 130 after Ctrl-C, 143 after SIGTERM.
+    pub exit_code: u8,
+    /// The command that continues it, for a shell.
+    pub continue_with: String,
 }
 
 impl Failure {
     /// The exit code.
-    pub fn code(&self) -> ExitCode {
-        ExitCode::from(match self {
+    pub fn exit_code(&self) -> u8 {
+        match self {
             Failure::Different => 1,
             Failure::Rejected(_) => 2,
             Failure::Unusable(_) => 3,
             Failure::Failed(_) => 4,
             Failure::Integrity(_) => 5,
-        })
+            Failure::Stopped(stopped) => stopped.exit_code,
+            Failure::Told(code) => *code,
+        }
     }
 
-    /// What went wrong, with its causes; none where nothing did.
-    pub fn error(&self) -> Option<&anyhow::Error> {
+    /// What there is still to say on standard error.
+    pub fn untold(&self) -> Option<String> {
         match self {
-            Failure::Different => None,
+            Failure::Different | Failure::Told(_) => None,
+            Failure::Stopped(_) => Some(self.to_string()),
+            _ => Some(format!("error: {self}")),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    /// What went wrong, with its causes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Different => f.write_str("the runs differ"),
             Failure::Rejected(error)
             | Failure::Unusable(error)
             | Failure::Failed(error)
-            | Failure::Integrity(error) => Some(error),
+            | Failure::Integrity(error) => write!(f, "{error:#}"),
+            Failure::Stopped(stopped) => stopped.fmt(f),
+            Failure::Told(_) => f.write_str("the failure was said already"),
         }
+    }
+}
+
+impl fmt::Display for Stopped {
+    /// What is kept, and how to go on.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Reached {
+            stage,
+            kept,
+            planned,
+            ..
+        } = self.reached;
+        match stage.map(Stage::name) {
+            None => f.write_str("stopped before the first stage")?,
+            Some(name) if planned == 0 => {
+                write!(f, "stopped in {name}; what was recorded before is kept")?;
+            }
+            Some(name) => write!(
+                f,
+                "stopped in {name}; {} of its {} are kept, and all of the stages before",
+                thousands(kept),
+                counted(planned, "rollout")
+            )?,
+        }
+        write!(f, "\ncontinue with: {}", self.continue_with)
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow};
 
 use super::Failure;
-use crate::spec::schema::FILE_NAME;
+use crate::spec::schema;
 use crate::spec::starter;
 
 /// The model that comes with the project, from the root of the repository.
@@ -49,7 +49,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         file: args.path.display().to_string(),
         study: study_name(&args.path),
         model: seen_from(&folder, &model)?,
-        schema: seen_from(&folder, &Path::new("schemas").join(FILE_NAME))?,
+        schema: seen_from(&folder, &Path::new("schemas").join(schema::FILE_NAME))?,
     });
     write_new(&args.path, &text)?;
     super::say(format_args!(

@@ -12,7 +12,9 @@ pub mod progress;
 pub mod report;
 mod resources;
 pub mod run;
+pub mod runs;
 pub mod schema;
+pub mod signals;
 pub mod study;
 pub mod verify;
 
@@ -38,14 +40,16 @@ Examples:
   reachspec report runs/my-study            render its report again
   reachspec verify runs/my-study            derive every result again, and compare
   reachspec diff runs/my-study runs/other   say what differs between two runs
+  reachspec runs                            list the runs under runs/
 
 Exit codes:
-  0  done (an unfavourable verdict is a result, not an error)
-  1  two runs differ (`diff` only)
-  2  wrong usage, or a spec that was rejected
-  3  a model or data file that cannot be used
-  4  the run failed
-  5  an integrity check failed";
+  0    done (an unfavourable verdict is a result, not an error)
+  1    two runs differ (`diff` only)
+  2    wrong usage, or a spec that was rejected
+  3    a model or data file that cannot be used
+  4    the run failed
+  5    an integrity check failed
+  130  stopped by Ctrl-C, 143 by SIGTERM; what was finished is kept, and the same command continues";
 
 #[derive(Subcommand)]
 enum Command {
@@ -53,6 +57,8 @@ enum Command {
     Check(check::Args),
     Plan(plan::Args),
     Run(run::Args),
+    #[command(visible_alias = "list")]
+    Runs(runs::Args),
     Report(report::Args),
     Verify(verify::Args),
     Diff(diff::Args),
@@ -69,6 +75,7 @@ impl Cli {
             Command::Check(args) => check::run(args),
             Command::Plan(args) => plan::run(args),
             Command::Run(args) => run::run(args),
+            Command::Runs(args) => runs::run(args),
             Command::Report(args) => report::run(args),
             Command::Verify(args) => verify::run(args),
             Command::Diff(args) => diff::run(args),

@@ -11,7 +11,7 @@ use crate::model;
 use crate::spec::load::Loaded;
 use crate::stages::cells::{self, Inexpressible};
 use crate::stages::plan::{Plan, measure, plan};
-use crate::units::bytes;
+use crate::units::{bytes, duration};
 
 /// Say what a run would do: rollouts, tokens, operations, memory and time.
 ///
@@ -145,14 +145,4 @@ fn text(plan: &Plan) -> String {
         bytes(memory.allowed)
     ));
     lines.join("\n")
-}
-
-/// A time for people.
-fn duration(seconds: f64) -> String {
-    match seconds {
-        s if s < 99.5 => format!("{s:.1} s"),
-        s if s < 5400.0 => format!("{:.0} min", s / 60.0),
-        s if s < 172_800.0 => format!("{:.1} h", s / 3600.0),
-        s => format!("{:.1} days", s / 86_400.0),
-    }
 }

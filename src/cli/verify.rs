@@ -89,7 +89,7 @@ fn verified(args: &Args) -> Result<Verification, Failure> {
         }
         return Ok(verify(&args.run, model, None)?);
     }
-    let mut listener = progress::listener(Events::Human);
+    let (mut listener, _) = progress::listener(Events::Human);
     let rerun = Rerun {
         sample: args.sample.map(|count| count as usize),
         resources: args.resources.get(),

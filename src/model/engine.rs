@@ -18,6 +18,7 @@ use super::{
     Attribution, Cell, Detokenizer, FfnNorm, FirstStep, LanguageModel, ModelError, ModelHeader,
     Observed, Probe, Rollout, Sequence, Shape,
 };
+use crate::stop::{Stop, Stopped};
 use crate::units::{NeuronId, TokenId};
 
 /// A language model with its weights in memory.
@@ -25,6 +26,7 @@ pub struct Transformer {
     header: ModelHeader,
     decoder: Decoder,
     resources: Resources,
+    stop: Stop,
 }
 
 impl Transformer {
@@ -47,6 +49,7 @@ impl Transformer {
             header,
             decoder,
             resources,
+            stop: Stop::default(),
         })
     }
 
@@ -89,7 +92,7 @@ impl Transformer {
         };
         let lanes = Lanes::new(&self.decoder.sizes, load, self.resources)?;
         let end_of_text = &self.header.end_of_text;
-        let work = Work::new(&self.decoder, end_of_text, cells, task, lanes);
+        let work = Work::new(&self.decoder, end_of_text, cells, task, lanes, &self.stop);
         thread::scope(|scope| {
             let (results, received) = mpsc::channel();
             for _ in 0..work.lanes.count {
@@ -103,6 +106,7 @@ impl Transformer {
                 });
             }
             drop(results);
+            let mut left = cells.len();
             for result in received {
                 let done = result
                     .map_err(anyhow::Error::from)
@@ -111,8 +115,13 @@ impl Transformer {
                     work.stop();
                     return Err(error);
                 }
+                left -= 1;
             }
-            Ok(())
+            // Lanes that were asked to stop just end.
+            match left {
+                0 => Ok(()),
+                _ => Err(ModelError::Stopped(Stopped).into()),
+            }
         })
     }
 }
@@ -126,6 +135,10 @@ impl Detokenizer for Transformer {
 impl LanguageModel for Transformer {
     fn shape(&self) -> &Shape {
         &self.header.shape
+    }
+
+    fn stop_on(&mut self, stop: Stop) {
+        self.stop = stop;
     }
 
     fn write_direction(&self, neuron: NeuronId) -> Vec<f32> {
@@ -156,6 +169,7 @@ impl LanguageModel for Transformer {
         // As many at a time as there are threads; each by itself, so that its bits are the same.
         let mut number = 0..;
         for together in sequences.chunks(self.resources.threads.max(1)) {
+            self.stop.check()?;
             let decoder = &self.decoder;
             let observed: Vec<Result<Observed, ModelError>> = thread::scope(|scope| {
                 let running: Vec<_> = (together.iter())
@@ -209,7 +223,7 @@ impl LanguageModel for Transformer {
         }
         let readout = Readout { targets, controls };
         let decoder = TensorDecoder::copy_of(&self.decoder, &Device::Cpu, DType::F32)?;
-        attributions(&decoder, prompts, readout, visit)
+        attributions(&decoder, prompts, readout, &self.stop, visit)
     }
 
     fn rollouts(

@@ -40,6 +40,7 @@ use crate::spec::coherence::RepetitionSpec;
 use crate::spec::doses::{Apply, StepWindow};
 use crate::spec::model::{Device, Dtype};
 use crate::spec::rollout::SampleSpec;
+use crate::stop::{Stop, Stopped};
 use crate::units::{Dose, NeuronId, TokenId, bytes};
 
 /// Loads a model's weights onto a device: plain `f32` on a processor by the engine that is made for it, everything else through candle.
@@ -267,6 +268,9 @@ pub enum ModelError {
     /// The computation failed.
     #[error("the forward pass failed")]
     Compute(#[from] candle_core::Error),
+    /// Somebody asked the model to stop.
+    #[error("the model stopped before it was done")]
+    Stopped(#[from] Stopped),
 }
 
 impl From<(&std::path::Path, String)> for ModelError {
@@ -289,6 +293,9 @@ pub trait Detokenizer {
 pub trait LanguageModel: Detokenizer {
     /// Sizes and kind.
     fn shape(&self) -> &Shape;
+
+    /// From now on, when `stop` is requested, a call ends with [`ModelError::Stopped`] after the forward pass that it is at.
+    fn stop_on(&mut self, stop: Stop);
 
     /// Write direction, `[d_model]`: a neuron's column of the down projection, or the random unit direction (see [`random_direction`]).
     fn write_direction(&self, neuron: NeuronId) -> Vec<f32>;

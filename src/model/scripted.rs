@@ -16,6 +16,7 @@ use super::{
     Rollout, Sequence, Shape, Steering, random_direction,
 };
 use crate::law::{coherence_budget, control_coordinate};
+use crate::stop::Stop;
 use crate::units::{Budgets, NeuronId, TokenId};
 
 /// `λ₁/Σλ` of the residual stream over an even number of positions.
@@ -101,6 +102,7 @@ pub struct ScriptedModel {
     words: Vec<String>,
     script: Script,
     neurons: BTreeMap<NeuronId, ScriptedNeuron>,
+    stop: Stop,
 }
 
 impl ScriptedModel {
@@ -120,6 +122,7 @@ impl ScriptedModel {
             words: words.iter().map(|word| (*word).to_owned()).collect(),
             script,
             neurons: BTreeMap::new(),
+            stop: Stop::default(),
         }
     }
 
@@ -355,6 +358,10 @@ impl LanguageModel for ScriptedModel {
         &self.shape
     }
 
+    fn stop_on(&mut self, stop: Stop) {
+        self.stop = stop;
+    }
+
     fn write_direction(&self, neuron: NeuronId) -> Vec<f32> {
         if let Some(number) = neuron.direction() {
             return random_direction(neuron.layer, number, self.shape.d_model);
@@ -390,6 +397,7 @@ impl LanguageModel for ScriptedModel {
         visit: &mut dyn FnMut(usize, Observed),
     ) -> Result<(), ModelError> {
         for (number, sequence) in sequences.iter().enumerate() {
+            self.stop.check()?;
             let positions = sequence.from..sequence.tokens.len();
             let context = |position: usize| &sequence.tokens[..=position];
             let per_layer = |wanted: bool, read: &dyn Fn(usize, usize) -> Vec<f32>| {
@@ -427,6 +435,7 @@ impl LanguageModel for ScriptedModel {
         visit: &mut dyn FnMut(usize, FirstStep<'_>),
     ) -> Result<(), ModelError> {
         for (number, cell) in cells.iter().enumerate() {
+            self.stop.check()?;
             self.check(cell)?;
             let last = cell.prompt.len() - 1;
             let steering = cell.steering.filter(|_| is_steered(cell, 0));
@@ -456,6 +465,7 @@ impl LanguageModel for ScriptedModel {
     ) -> Result<(), ModelError> {
         let known = |token: &TokenId| (*token as usize) < self.words.len();
         for (number, prompt) in prompts.iter().enumerate() {
+            self.stop.check()?;
             let mut tokens = prompt.iter().chain(targets).chain(controls);
             if prompt.is_empty() || !tokens.all(known) {
                 return Err(ModelError::NotApplied {
@@ -474,6 +484,7 @@ impl LanguageModel for ScriptedModel {
         finished: &mut dyn FnMut(usize, Rollout) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         for (number, cell) in cells.iter().enumerate() {
+            self.stop.check()?;
             finished(number, self.rollout(cell)?)?;
         }
         Ok(())

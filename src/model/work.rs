@@ -11,6 +11,7 @@ use super::parts::{Observer, Row, Scratch};
 use super::{Cell, Rollout, Steering};
 use crate::coherence;
 use crate::spec::doses::Apply;
+use crate::stop::Stop;
 use crate::units::TokenId;
 
 /// What is done with each cell.
@@ -51,6 +52,8 @@ pub struct Work<'a> {
     /// Cells that have not started, the next one last. Those whose texts are likely to begin alike are neighbours.
     waiting: Mutex<Vec<usize>>,
     stopped: AtomicBool,
+    /// From outside.
+    stop: &'a Stop,
     prefixes: Mutex<HashMap<&'a [TokenId], Weak<KvCache>>>,
 }
 
@@ -62,6 +65,7 @@ impl<'a> Work<'a> {
         cells: &'a [Cell<'a>],
         task: Task,
         lanes: Lanes,
+        stop: &'a Stop,
     ) -> Self {
         let mut waiting: Vec<usize> = (0..cells.len()).collect();
         waiting.sort_by(|&a, &b| order(&cells[b], &cells[a]).then(b.cmp(&a)));
@@ -73,6 +77,7 @@ impl<'a> Work<'a> {
             cells,
             waiting: Mutex::new(waiting),
             stopped: AtomicBool::new(false),
+            stop,
             prefixes: Mutex::default(),
         }
     }
@@ -101,7 +106,7 @@ impl<'a> Work<'a> {
 
     /// Whether lanes should give up.
     pub fn is_stopped(&self) -> bool {
-        self.stopped.load(Ordering::Relaxed)
+        self.stopped.load(Ordering::Relaxed) || self.stop.is_requested()
     }
 
     /// Makes all lanes give up.

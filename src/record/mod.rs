@@ -24,6 +24,7 @@ pub(crate) mod fixture;
 pub mod folder;
 pub mod key;
 pub mod layout;
+pub mod listing;
 pub mod lock;
 pub mod manifest;
 pub mod packing;

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use super::index::Index;
 use super::input::{Input, SampleRollout, SampleSource};
-use super::{Rendered, ReportError, samples};
+use super::{Rendered, ReportError, Summary, samples};
+use crate::monitor::Work;
 use crate::record::RunRecord;
 use crate::record::store::{JudgedTrial, NeuronFilter};
 use crate::units::{Dose, Horizon, NeuronId};
@@ -16,9 +17,25 @@ use crate::units::{Dose, Horizon, NeuronId};
 /// # Errors
 /// When a template is wrong.
 pub fn render_record(record: &RunRecord, templates: Option<&Path>) -> anyhow::Result<Rendered> {
+    let mut input = without_samples(record)?;
+    input.samples = samples::gather(&input, &StoredSamples::new(record));
+    let rendered: Result<Rendered, ReportError> = super::render(&input, templates);
+    Ok(rendered?)
+}
+
+/// What a finished run says at its end, with the work that it took.
+///
+/// # Errors
+/// When the record cannot be read.
+pub fn summarize_record(record: &RunRecord, work: Work) -> anyhow::Result<Summary> {
+    let input = without_samples(record)?;
+    Ok(Summary::new(&input, work, record.folder.root()))
+}
+
+fn without_samples(record: &RunRecord) -> anyhow::Result<Input<'_>> {
     let manifest = &record.manifest;
     let trials = record.store.count()?;
-    let mut input = Input {
+    Ok(Input {
         study: record.study(),
         study_hash: &manifest.study_sha256,
         spec_file: &manifest.spec.file,
@@ -34,10 +51,7 @@ pub fn render_record(record: &RunRecord, templates: Option<&Path>) -> anyhow::Re
         ),
         trials,
         samples: Vec::new(),
-    };
-    input.samples = samples::gather(&input, &StoredSamples::new(record));
-    let rendered: Result<Rendered, ReportError> = super::render(&input, templates);
-    Ok(rendered?)
+    })
 }
 
 /// A behaviour, and a neuron; none for the unsteered model.

@@ -10,12 +10,14 @@
 pub mod error;
 pub mod figures;
 pub mod files;
+pub mod finding;
 pub mod format;
 pub mod from_record;
 pub mod index;
 pub mod input;
 pub mod interest;
 pub mod samples;
+pub mod summary;
 pub mod templates;
 pub mod text;
 pub mod view;
@@ -38,6 +40,7 @@ pub use index::Index;
 use view::{FigureView, Figures, ReportView};
 
 pub use input::{Input, Sample, SampleKind, SampleRollout, SampleSource};
+pub use summary::Summary;
 
 /// A rendered report.
 #[derive(Clone, Debug)]

@@ -13,9 +13,9 @@ use super::screen::Screening;
 use super::step_ceiling::Crossings;
 use super::sweep::{self, Subject};
 use super::threshold::{Estimator, Kind};
-use crate::events::Listener;
 use crate::law::{self, NormedWrite};
 use crate::model::{Detokenizer, LanguageModel};
+use crate::monitor::Monitor;
 use crate::record::store::TrialStore;
 use crate::spec::ceiling::{Predictor, TriggerPredictor};
 use crate::study::{Behavior, Study, Thresholds};
@@ -28,7 +28,7 @@ pub fn calibrate(
     screening: &Screening,
     model: &dyn LanguageModel,
     store: &mut TrialStore,
-    listener: &mut dyn Listener,
+    monitor: &mut Monitor<'_>,
 ) -> anyhow::Result<Calibration> {
     let mut neurons = neuron_calibrations(residuals, screening, model)?;
     if study.ceiling.predictors.contains(&Predictor::Regression) {
@@ -38,9 +38,11 @@ pub fn calibrate(
     let behaviors = fitted_behaviors(study);
     let subjects = calibration_subjects(study, screening, &neurons, &behaviors);
     if !subjects.is_empty() {
-        sweep::run(study, &subjects, model, store, listener)?;
+        sweep::run(study, &subjects, model, store, monitor)?;
     }
-    let thresholds = calibration_thresholds(study, &subjects, model, store, &mut |_| Ok(()))?;
+    monitor.judging(None);
+    let mut judged = |_| Ok(monitor.judged()?);
+    let thresholds = calibration_thresholds(study, &subjects, model, store, &mut judged)?;
     Ok(Calibration {
         positions: residuals.positions,
         layers: (residuals.layers.iter().enumerate())

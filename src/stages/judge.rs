@@ -49,6 +49,18 @@ pub fn judge(
     Ok(judgements)
 }
 
+/// How many rollouts are judged, each under its behaviours; none where doses are searched, as only the record tells.
+pub fn rollouts(study: &Study, sealed: &SealedPredictions) -> Option<usize> {
+    let predictions = sealed.predictions();
+    let of_neuron = study.doses.magnitudes.len() * study.doses.signs.len();
+    let groups = &predictions.screening.groups;
+    let subjects = sweep::subjects(study, groups, &predictions.calibration.neurons);
+    let of_subject = |subject: &sweep::Subject<'_>| {
+        subject.prompts.len() * (1 + subject.neurons.len() * of_neuron)
+    };
+    (study.doses.tolerance.is_none()).then(|| subjects.iter().map(of_subject).sum())
+}
+
 /// Finds the trials of a study in its store.
 pub struct Reader<'a> {
     study: &'a Study,

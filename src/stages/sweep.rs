@@ -7,8 +7,8 @@ use super::judge::{BehaviorJudge, Curve, Reader};
 use super::predict::SealedPredictions;
 use super::screen::Group;
 use super::search::DoseReason;
-use crate::events::{Event, Listener};
 use crate::model::{Cell, LanguageModel, Steering};
+use crate::monitor::Monitor;
 use crate::record::key::{ModelFingerprint, TrialKey, rollout_seed};
 use crate::record::store::TrialStore;
 use crate::record::trial::Trial;
@@ -187,7 +187,7 @@ pub fn sweep(
     sealed: &SealedPredictions,
     model: &dyn LanguageModel,
     store: &mut TrialStore,
-    listener: &mut dyn Listener,
+    monitor: &mut Monitor<'_>,
 ) -> anyhow::Result<usize> {
     let predictions = sealed.predictions();
     let subjects = subjects(
@@ -195,7 +195,7 @@ pub fn sweep(
         &predictions.screening.groups,
         &predictions.calibration.neurons,
     );
-    run(study, &subjects, model, store, listener)
+    run(study, &subjects, model, store, monitor)
 }
 
 /// Makes the rollouts of these subjects that are not in the store: those of the grid, then those that a search asks for. Returns how
@@ -205,14 +205,14 @@ pub fn run(
     subjects: &[Subject<'_>],
     model: &dyn LanguageModel,
     store: &mut TrialStore,
-    listener: &mut dyn Listener,
+    monitor: &mut Monitor<'_>,
 ) -> anyhow::Result<usize> {
-    let mut made = run_missing(&TrialPlan::of_grid(study, subjects), model, store, listener)?;
+    let mut made = run_missing(&TrialPlan::of_grid(study, subjects), model, store, monitor)?;
     if study.doses.tolerance.is_none() {
         return Ok(made);
     }
     let mut branches = branches(study, subjects);
-    read_next(study, subjects, &mut branches, model, store)?;
+    read_next(study, subjects, &mut branches, model, store, monitor)?;
     loop {
         let mut plan = TrialPlan::new(study);
         for branch in &branches {
@@ -223,8 +223,8 @@ pub fn run(
         if plan.is_empty() {
             return Ok(made);
         }
-        made += run_missing(&plan, model, store, listener)?;
-        read_next(study, subjects, &mut branches, model, store)?;
+        made += run_missing(&plan, model, store, monitor)?;
+        read_next(study, subjects, &mut branches, model, store, monitor)?;
     }
 }
 
@@ -280,13 +280,16 @@ fn read_next(
     branches: &mut [Branch<'_>],
     model: &dyn LanguageModel,
     store: &TrialStore,
+    monitor: &mut Monitor<'_>,
 ) -> anyhow::Result<()> {
+    monitor.judging(None);
     let reader = Reader::new(study, model, store);
     for (place, subject) in subjects.iter().enumerate() {
         let mut judge = BehaviorJudge::new(study, subject.behavior, subject.prompts, &reader)?;
         for branch in branches.iter_mut().filter(|branch| branch.place == place) {
             while let Some((dose, why)) = branch.next(study) {
-                let point = judge.point(branch.neuron, &dose, why, &mut |_| Ok(()))?;
+                let point =
+                    judge.point(branch.neuron, &dose, why, &mut |_| Ok(monitor.judged()?))?;
                 branch.curve.add(point);
                 if !(branch.next(study)).is_some_and(|(_, why)| why.is_grid()) {
                     break;
@@ -302,26 +305,26 @@ pub fn run_missing(
     plan: &TrialPlan<'_>,
     model: &dyn LanguageModel,
     store: &mut TrialStore,
-    listener: &mut dyn Listener,
+    monitor: &mut Monitor<'_>,
 ) -> anyhow::Result<usize> {
     let known = store.keys()?;
     let missing: Vec<(&TrialKey, &Cell<'_>)> = plan
         .iter()
         .filter(|(key, _)| !known.contains(*key))
         .collect();
-    listener.on(&Event::Trials {
-        planned: plan.len(),
-        stored: plan.len() - missing.len(),
-    });
+    monitor.rollouts(plan.len(), plan.len() - missing.len());
     let cells: Vec<Cell<'_>> = missing.iter().map(|(_, cell)| (*cell).clone()).collect();
     let mut writer = store.writer();
-    model.rollouts(&cells, &mut |i, rollout| {
+    let made = model.rollouts(&cells, &mut |i, rollout| {
         let tokens = rollout.tokens.len();
         let text = model.decode(&rollout.tokens);
         writer.push(Trial::new(&plan.model, missing[i].1, rollout, text)?)?;
-        listener.on(&Event::TrialDone { tokens });
+        monitor.rollout_made(tokens);
         Ok(())
-    })?;
-    writer.finish()?;
+    });
+    // What has ended is kept, also when the others were stopped or failed.
+    let kept = writer.finish();
+    made?;
+    kept?;
     Ok(missing.len())
 }

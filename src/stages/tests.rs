@@ -11,9 +11,11 @@ use super::residual_stream::read_residual_stream;
 use super::screen::screen;
 use super::sweep::sweep;
 use super::verdict::{BranchVerdict, Reason, Threshold, Verdicts, Window, verdict};
-use crate::events::{Event, Listener};
+use crate::events::{Event, Listener, Silent, Stage};
 use crate::law::control_coordinate;
+use crate::model::LanguageModel;
 use crate::model::scripted::{Branch, ScriptedModel, ScriptedNeuron};
+use crate::monitor::{Expected, Monitor};
 use crate::oracles::Oracle;
 use crate::record::fixture;
 use crate::record::store::TrialStore;
@@ -21,6 +23,7 @@ use crate::record::{Manifest, RunFolder};
 use crate::spec::ceiling::{Estimate, Predictor, TriggerPredictor};
 use crate::spec::coherence::Detector;
 use crate::spec::neurons::{Role, ScreenScore};
+use crate::stop::{Stop, Stopped};
 use crate::study::{Behavior, Contrast, NeuronGroup, Outcome, Prompt, Selection, Study};
 use crate::units::{Horizon, NeuronId, Sign, TokenId};
 
@@ -139,13 +142,6 @@ fn study(model: &ScriptedModel) -> Study {
     study
 }
 
-/// Nobody listens.
-struct Silence;
-
-impl Listener for Silence {
-    fn on(&mut self, _: &Event) {}
-}
-
 struct Found {
     sealed: SealedPredictions,
     judgements: Judgements,
@@ -160,15 +156,16 @@ fn run(study: &Study) -> Found {
         .write(&folder)
         .unwrap();
     let mut store = TrialStore::open_or_create(&folder.trials()).unwrap();
-    let listener = &mut Silence;
+    let mut silent = Silent;
+    let monitor = &mut Monitor::new(&mut silent, Stop::default(), Expected::of(study), 0);
     let residuals = read_residual_stream(study, &model).unwrap();
     let screening = screen(study, &residuals, &model).unwrap();
     let calibration =
-        calibrate(study, &residuals, &screening, &model, &mut store, listener).unwrap();
+        calibrate(study, &residuals, &screening, &model, &mut store, monitor).unwrap();
     let sealed = predict(study, screening, calibration)
         .seal(&folder, 0)
         .unwrap();
-    sweep(study, &sealed, &model, &mut store, listener).unwrap();
+    sweep(study, &sealed, &model, &mut store, monitor).unwrap();
     let judgements = judge(study, &sealed, &model, &store, &mut |_| Ok(())).unwrap();
     let verdicts = verdict(study, &sealed, &judgements);
     Found {
@@ -231,6 +228,51 @@ fn the_first_dose_counts_where_no_estimate_is_wanted() {
     let open = branch(&found.verdicts, OPEN, Sign::Positive);
     assert_eq!(budgets(open.triggers[1].trigger), 0.9);
     assert_eq!(budgets(open.ceiling), 1.5);
+}
+
+/// Asks the run to stop at the first progress of a stage.
+struct StopsAt(Stage, Stop);
+
+impl Listener for StopsAt {
+    fn on(&mut self, event: &Event) {
+        match event {
+            Event::Progress(progress) if progress.stage == self.0 => self.1.request(),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn a_stopped_sweep_keeps_what_has_ended() {
+    let (study, stop) = (study(&model()), Stop::default());
+    let mut stopped_model = model();
+    stopped_model.stop_on(stop.clone());
+    let parent = TempDir::new().unwrap();
+    let folder = RunFolder::create_or_open(parent.path()).unwrap();
+    let mut store = TrialStore::open_or_create(&folder.trials()).unwrap();
+    let residuals = read_residual_stream(&study, &stopped_model).unwrap();
+    let screening = screen(&study, &residuals, &stopped_model).unwrap();
+    let mut listener = StopsAt(Stage::Calibrate, stop.clone());
+    let mut monitor = Monitor::new(&mut listener, stop, Expected::of(&study), 0);
+    monitor.begin(Stage::Calibrate).unwrap();
+    let model: &dyn LanguageModel = &stopped_model;
+    let stopped = calibrate(
+        &study,
+        &residuals,
+        &screening,
+        model,
+        &mut store,
+        &mut monitor,
+    );
+    assert!(Stopped::is_cause_of(&stopped.unwrap_err()));
+    // The first rollout told of progress; the second one was not begun.
+    assert_eq!(store.count().unwrap(), 1);
+    let reached = monitor.reached();
+    // Three prompts: unsteered, and at six doses of two signs.
+    assert_eq!((reached.kept, reached.planned), (1, 39));
+    assert_eq!(monitor.begin(Stage::Predict), Err(Stopped));
+    let again = read_residual_stream(&study, model);
+    assert!(again.is_err(), "a stopped model stays stopped");
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod export;
 mod hub;
 mod hub_server;
 mod inspect;
+mod interruption;
 mod invariance;
 mod model_folder;
 mod parity;

@@ -11,6 +11,7 @@ use crate::model::choice::{Choice, choice, is_steered};
 use crate::model::kernels::{self, LogSumExp};
 use crate::model::write::{FfnNorm, Write};
 use crate::model::{Cell, ModelError, Rollout, Steering};
+use crate::stop::Stop;
 use crate::units::{NeuronId, TokenId};
 
 /// Cells whose prompts have one length.
@@ -80,8 +81,9 @@ impl<'a> Run<'a> {
     }
 
     /// Generates every rollout to its end, then reads the tokens again without steering for their likelihood.
-    pub fn finish(mut self) -> std::result::Result<Vec<Rollout>, ModelError> {
+    pub fn finish(mut self, stop: &Stop) -> std::result::Result<Vec<Rollout>, ModelError> {
         while self.finished.iter().any(|finished| !finished) {
+            stop.check()?;
             let logits = self.step()?;
             for (row, logits) in logits.into_iter().enumerate() {
                 self.choose(row, &logits)?;

@@ -14,20 +14,23 @@ use super::forward::{Cache, Kernels, Pass, TensorHook, Unsteered, capped};
 use super::weights::TensorDecoder;
 use crate::model::check::{self, Readout};
 use crate::model::{Attribution, ModelError};
+use crate::stop::Stop;
 use crate::units::TokenId;
 
 /// Activations and gradients at each prompt's last token, one prompt after the other, so that none depends on another.
 ///
 /// # Errors
-/// A prompt or a readout that the model cannot run, or a number that is not finite.
+/// A prompt or a readout that the model cannot run, a number that is not finite, or a request to stop.
 pub fn attributions(
     decoder: &TensorDecoder,
     prompts: &[&[TokenId]],
     readout: Readout<'_>,
+    stop: &Stop,
     visit: &mut dyn FnMut(usize, Attribution),
 ) -> std::result::Result<(), ModelError> {
     check::readout(&decoder.sizes, prompts, readout)?;
     for (number, prompt) in prompts.iter().enumerate() {
+        stop.check()?;
         let found = attribution(decoder, prompt, readout)?;
         let all = found.activations.iter().chain(&found.gradients).flatten();
         if let Some(bad) = all.copied().find(|x| !x.is_finite()) {

@@ -17,6 +17,7 @@ use super::{
     Attribution, Cell, Detokenizer, FfnNorm, FirstStep, LanguageModel, ModelError, ModelHeader,
     Observed, Probe, Rollout, Sequence, Shape,
 };
+use crate::stop::Stop;
 use crate::units::{NeuronId, TokenId};
 use batch::{Batch, Run};
 use forward::TensorHook;
@@ -31,6 +32,7 @@ pub const BATCH: usize = 64;
 pub struct TensorTransformer {
     header: ModelHeader,
     decoder: TensorDecoder,
+    stop: Stop,
 }
 
 impl TensorTransformer {
@@ -41,6 +43,7 @@ impl TensorTransformer {
         Ok(Self {
             decoder: TensorDecoder::new(decoder, device, dtype)?,
             header,
+            stop: Stop::default(),
         })
     }
 
@@ -70,6 +73,10 @@ impl LanguageModel for TensorTransformer {
         &self.header.shape
     }
 
+    fn stop_on(&mut self, stop: Stop) {
+        self.stop = stop;
+    }
+
     fn write_direction(&self, neuron: NeuronId) -> Vec<f32> {
         (self.decoder.write_direction(neuron))
             .expect("the neuron is in the model, and its weights were moved to the device")
@@ -96,6 +103,7 @@ impl LanguageModel for TensorTransformer {
         visit: &mut dyn FnMut(usize, Observed),
     ) -> Result<(), ModelError> {
         for (i, sequence) in sequences.iter().enumerate() {
+            self.stop.check()?;
             visit(i, observe(&self.decoder, sequence, probe)?);
         }
         Ok(())
@@ -107,6 +115,7 @@ impl LanguageModel for TensorTransformer {
         visit: &mut dyn FnMut(usize, FirstStep<'_>),
     ) -> Result<(), ModelError> {
         for batch in self.batches(cells)? {
+            self.stop.check()?;
             let mut run = Run::new(&self.decoder, &batch, &self.header.end_of_text)?;
             let (logits, residuals) = (run.step()?, run.residuals()?);
             for ((number, logits), residual) in batch.numbers.iter().zip(&logits).zip(&residuals) {
@@ -123,7 +132,8 @@ impl LanguageModel for TensorTransformer {
         controls: &[TokenId],
         visit: &mut dyn FnMut(usize, Attribution),
     ) -> Result<(), ModelError> {
-        attributions(&self.decoder, prompts, Readout { targets, controls }, visit)
+        let readout = Readout { targets, controls };
+        attributions(&self.decoder, prompts, readout, &self.stop, visit)
     }
 
     fn rollouts(
@@ -132,7 +142,8 @@ impl LanguageModel for TensorTransformer {
         finished: &mut dyn FnMut(usize, Rollout) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         for batch in self.batches(cells)? {
-            let rollouts = Run::new(&self.decoder, &batch, &self.header.end_of_text)?.finish()?;
+            let run = Run::new(&self.decoder, &batch, &self.header.end_of_text)?;
+            let rollouts = run.finish(&self.stop)?;
             for (number, rollout) in batch.numbers.iter().zip(rollouts) {
                 finished(*number, rollout)?;
             }

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
+use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -43,6 +44,19 @@ impl TrialStore {
         count
             .map(|n| n as usize)
             .map_err(|e| self.error("count its trials", e))
+    }
+
+    /// How many trials a store holds, for a list: read only, without waiting for whoever writes to it. None when that cannot be said.
+    pub fn glimpse(path: &Path) -> Option<usize> {
+        if !path.is_file() {
+            return None;
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags).ok()?;
+        connection.busy_timeout(Duration::from_millis(50)).ok()?;
+        let count =
+            connection.query_row("SELECT count(*) FROM keys", [], |row| row.get::<_, i64>(0));
+        usize::try_from(count.ok()?).ok()
     }
 
     /// Whether a trial is recorded.

@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::{Check, VerifyError};
-use crate::events::{Event, Listener, Stage};
+use crate::events::{Listener, Stage};
 use crate::model::{self, Cell, LanguageModel, ModelError, ModelHeader, Resources, Rollout};
+use crate::monitor::{Expected, Monitor};
 use crate::record::error::RecordError;
 use crate::record::folder::RunFolder;
 use crate::record::key::{ModelFingerprint, TrialKey};
@@ -21,6 +22,7 @@ use crate::spec::model::{Device, Dtype};
 use crate::spec::neurons::Role;
 use crate::stages::screen::Group;
 use crate::stages::sweep;
+use crate::stop::Stop;
 use crate::study::Study;
 use crate::units::{NeuronId, TokenId};
 
@@ -242,20 +244,23 @@ impl<'a> Comparison<'a> {
         listener: &mut dyn Listener,
     ) -> anyhow::Result<()> {
         let chosen = self.chosen;
-        listener.on(&Event::Stage {
-            stage: Stage::Rerun,
-        });
-        listener.on(&Event::Trials {
-            planned: chosen.len(),
-            stored: 0,
-        });
+        let expected = Expected {
+            rollouts: chosen.len(),
+            horizons: 0,
+            searched: false,
+        };
+        let mut monitor = Monitor::new(listener, Stop::default(), expected, 0);
+        monitor.begin_last(Stage::Rerun);
+        monitor.rollouts(chosen.len(), 0);
         let cells: Vec<Cell<'_>> = chosen.iter().map(|chosen| chosen.cell.clone()).collect();
         model.rollouts(&cells, &mut |number, rollout| {
             let tokens = rollout.tokens.len();
             self.compare(&chosen[number], rollout)?;
-            listener.on(&Event::TrialDone { tokens });
+            monitor.rollout_made(tokens);
             Ok(())
-        })
+        })?;
+        monitor.end();
+        Ok(())
     }
 
     fn compare(&mut self, chosen: &Chosen<'_>, rollout: Rollout) -> anyhow::Result<()> {

@@ -220,7 +220,8 @@ fn branches(verdicts: &[&NeuronVerdict]) -> String {
     }
 }
 
-fn cautions(input: &Input) -> Vec<String> {
+/// What a reader must know before believing the rest; often nothing.
+pub fn cautions(input: &Input) -> Vec<String> {
     let mut cautions = Vec::new();
     if input.seal.trials_before > 0 {
         cautions.push(format!(
