@@ -3,7 +3,9 @@
 import { openDetails } from "./browser.mjs";
 
 const WIDTHS = [[360, 740], [768, 1024], [1280, 900]];
-const TEXT_PX = 11, FIGURE_PX = 9;
+const TEXT_PX = 11, FIGURE_PX = 9, PAPER_PX = 8;
+const SHEET = { format: "A4", margin: { top: "1cm", bottom: "1cm", left: "1cm", right: "1cm" }, printBackground: true };
+const SHEET_PX = 718; // what A4 leaves between such margins, at 96 px an inch
 
 /** At no width does the page scroll sideways; what is wider than the screen scrolls in a region that has the keyboard's focus. */
 export async function checkWidths(page, log) {
@@ -66,25 +68,37 @@ function smallest() {
 /** On paper everything is there, without what only a screen can use. */
 export async function checkPrint(page, log) {
   await page.emulateMedia({ media: "print" });
-  await page.setViewportSize({ width: 794, height: 1123 }); // A4 at 96 px an inch
-  const { closed, shown, width } = await page.evaluate(onPaper);
+  await page.setViewportSize({ width: SHEET_PX, height: 1047 });
+  const { closed, shown, width, wide } = await page.evaluate(onPaper);
   log.check("print: details show their content", closed);
   log.check("print: contents, skip link and filters are hidden", shown);
-  log.note(`print: content is ${width} px wide on a sheet of 794 px`);
+  await checkPaperLetters(page, log, width, wide);
   await page.emulateMedia({ media: null });
-  const pdf = await page.pdf({ format: "A4", printBackground: true });
+  const pdf = await page.pdf(SHEET);
   const pages = pdf.toString("latin1").match(/\/Type\s*\/Page\b/g)?.length ?? 0;
   log.check("print: a PDF can be made", pdf.subarray(0, 5).toString() === "%PDF-" && pages > 0 ? [] : ["no pages"]);
   log.note(`print: ${pages} pages, ${pdf.length} bytes`);
 }
 
+/** Chromium shrinks a page until its widest table fits on the sheet, and all letters with it. */
+async function checkPaperLetters(page, log, width, wide) {
+  const shrunk = Math.min(1, SHEET_PX / width);
+  const { text } = await page.evaluate(smallest);
+  const problem = `${(text.px * shrunk).toFixed(1)} px, for ${width} px must fit into ${SHEET_PX}: ${text.where}; wide: ${wide.join(" | ")}`;
+  log.check(`print: letters have ${PAPER_PX} px on A4`, text.px * shrunk < PAPER_PX ? [problem] : []);
+  log.note(`print: ${width} px shrink by ${shrunk.toFixed(2)}, smallest text to ${(text.px * shrunk).toFixed(1)} px`);
+}
+
 function onPaper() {
   const closed = [...document.querySelectorAll("details")].flatMap((details) =>
     [...details.children]
-      .filter((child) => child.tagName !== "SUMMARY")
+      .filter((child) => !child.matches("summary, .filter"))
       .filter((child) => !child.checkVisibility({ contentVisibilityAuto: true }) || details.offsetHeight < child.offsetHeight || child.offsetHeight === 0)
       .map(() => details.querySelector("summary").textContent.trim()),
   );
   const shown = [...document.querySelectorAll(".contents, .skip, .filter, nav")].filter((e) => e.checkVisibility()).map((e) => e.className);
-  return { closed: [...new Set(closed)], shown, width: document.scrollingElement.scrollWidth };
+  const sheet = document.scrollingElement;
+  const wide = [...document.querySelectorAll("table, figure, pre, p, dl")].filter((e) => e.getBoundingClientRect().right > sheet.clientWidth);
+  const names = wide.map((e) => `${e.localName}.${e.className} ${(e.caption ?? e).textContent.trim().slice(0, 30)} (${Math.round(e.getBoundingClientRect().right)})`);
+  return { closed: [...new Set(closed)], shown, width: sheet.scrollWidth, wide: names };
 }
