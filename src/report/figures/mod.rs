@@ -19,6 +19,9 @@ pub mod windows;
 
 use super::text::xml;
 
+/// Least size of a figure in a page, as a share of its own.
+const LEAST_SCALE: f64 = 0.88;
+
 /// A drawn figure.
 #[derive(Clone, Debug)]
 pub struct Figure {
@@ -37,7 +40,9 @@ pub struct Figure {
 impl Figure {
     /// The figure for the inside of an HTML page.
     pub fn inline(&self) -> String {
-        let style = format!("max-width:{:.0}px", self.size.0);
+        // Below this width the smallest letters would be hard to read: the figure scrolls instead.
+        let (least, most) = (LEAST_SCALE * self.size.0, self.size.0);
+        let style = format!("min-width:{least:.0}px;max-width:{most:.0}px");
         self.element(&format!(r#" style="{style}""#), "")
     }
 
