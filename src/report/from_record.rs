@@ -34,7 +34,7 @@ pub fn summarize_record(record: &RunRecord, work: Work) -> anyhow::Result<Summar
 
 fn without_samples(record: &RunRecord) -> anyhow::Result<Input<'_>> {
     let manifest = &record.manifest;
-    let trials = record.store.count()?;
+    let trials = manifest.finished_evidence(&record.folder)?.trials.trials;
     Ok(Input {
         study: record.study(),
         study_hash: &manifest.study_sha256,

@@ -72,8 +72,9 @@ pub fn environment(folder: Option<&Path>) -> Result<Environment<'static>, Report
 }
 
 /// The hash by which a page's Content-Security-Policy lets one inline script run.
-fn csp_hash(script: &str) -> String {
-    format!("sha256-{}", BASE64_STANDARD.encode(Sha256::digest(script)))
+fn csp_hash(script: &str) -> Value {
+    let hash = BASE64_STANDARD.encode(Sha256::digest(script));
+    Value::from_safe_string(format!("sha256-{hash}"))
 }
 
 /// Lines that hold only a block tag leave nothing behind.

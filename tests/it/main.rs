@@ -20,6 +20,7 @@ mod shipped_models;
 mod spec_cli;
 mod spec_errors;
 mod spec_fuzz;
+mod stored_record;
 mod studies;
 mod text_parity;
 mod tiny;
