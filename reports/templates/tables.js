@@ -31,7 +31,7 @@
     const body = table.tBodies[0];
     const rows = [...body.rows].map((row) => {
       const text = row.cells[column].textContent.trim();
-      return { row, text, value: number(text), none: text === "–" || text === "" };
+      return { row, text, value: number(text), none: text === "" || text.startsWith("–") };
     });
     const numeric = rows.every((r) => r.none || !Number.isNaN(r.value));
     const compare = (a, b) => (numeric ? a.value - b.value : order.compare(a.text, b.text));
