@@ -12,7 +12,7 @@ use crate::events::Event;
 use crate::record::diff::Difference;
 use crate::record::export;
 use crate::report;
-use crate::spec::schema as spec;
+use crate::spec::{reference, schema as spec};
 
 /// A generated file.
 #[derive(Clone, Copy)]
@@ -62,12 +62,20 @@ pub const SCHEMAS: &[Generated] = &[
 ];
 
 /// The reference pages, in `docs/`.
-pub const PAGES: &[Generated] = &[Generated {
-    name: "export",
-    file: export::page::FILE_NAME,
-    about: "the columns of exported tables",
-    text: export::page::text,
-}];
+pub const PAGES: &[Generated] = &[
+    Generated {
+        name: "spec-reference",
+        file: reference::FILE_NAME,
+        about: "every key of a spec",
+        text: reference::text,
+    },
+    Generated {
+        name: "export",
+        file: export::page::FILE_NAME,
+        about: "the columns of exported tables",
+        text: export::page::text,
+    },
+];
 
 /// The schema of something that we write: every field is there, and no other.
 pub fn of_output<T: JsonSchema>() -> Value {

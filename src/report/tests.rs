@@ -369,23 +369,32 @@ fn assert_well_formed(text: &str) {
     assert!(open.is_empty(), "{open:?}");
 }
 
-/// `cargo test report_preview -- --ignored` writes the made-up report to the folder in `REPORT_PREVIEW`, to be looked at;
-/// `REPORT_VARIANT` names another one: `post-norm` or `census`.
+/// `REPORT_PREVIEWS=DIR cargo test --lib report_previews -- --ignored` writes reports of made-up records, to be looked at and to be
+/// checked in a browser: one of each kind, and those in which a stranger's text stands wherever one can, in folders `hostile-N`.
 #[test]
-#[ignore = "writes files to look at"]
-fn report_preview() {
-    let folder = std::env::var("REPORT_PREVIEW").expect("REPORT_PREVIEW names a folder");
-    let hostile = std::env::var("REPORT_HOSTILE").ok();
-    let fixture = match std::env::var("REPORT_VARIANT").as_deref() {
-        Ok("post-norm") => Fixture::post_norm(),
-        Ok("census") => Fixture::census(3072),
-        _ => hostile.map_or_else(Fixture::new, |text| hostile::hostile_fixture(&text)),
-    };
-    let report = rendered(&fixture);
-    std::fs::create_dir_all(Path::new(&folder).join("figures")).unwrap();
-    std::fs::write(Path::new(&folder).join("report.md"), &report.markdown).unwrap();
-    std::fs::write(Path::new(&folder).join("report.html"), &report.html).unwrap();
+#[ignore = "writes files for tests/browser/run"]
+fn report_previews() {
+    let folder = std::env::var("REPORT_PREVIEWS").expect("REPORT_PREVIEWS names a folder");
+    let write =
+        |name: &str, fixture: &Fixture| write_report(&Path::new(&folder).join(name), fixture);
+    write("made-up", &Fixture::new());
+    write("post-norm", &Fixture::post_norm());
+    write("census", &Fixture::census(4096));
+    for (number, text) in hostile::texts().iter().enumerate() {
+        write(
+            &format!("hostile-{number}"),
+            &hostile::hostile_fixture(text),
+        );
+    }
+}
+
+fn write_report(folder: &Path, fixture: &Fixture) {
+    let report = rendered(fixture);
+    let figures = folder.join("figures");
+    std::fs::create_dir_all(&figures).unwrap();
+    std::fs::write(folder.join("report.md"), &report.markdown).unwrap();
+    std::fs::write(folder.join("report.html"), &report.html).unwrap();
     for (file, svg) in &report.figures {
-        std::fs::write(Path::new(&folder).join("figures").join(file), svg).unwrap();
+        std::fs::write(figures.join(file), svg).unwrap();
     }
 }

@@ -20,20 +20,25 @@ pub struct BehaviorSpec {
     /// A typed behaviour: outcome classes in order, the first whose oracle is true wins; `other` when none is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1))]
+    #[schemars(extend("x-source" = "published"))]
     pub outcomes: Option<Vec<OutcomeSpec>>,
     /// Perturbed prompts for the contrastive screen, paired with `prompts` by position.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-source" = "published"))]
     pub contrast: Option<ContrastSpec>,
     /// Texts whose first token the flipped behaviour favours: the positive end of the readout axis.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-source" = "published"))]
     pub target_tokens: Vec<String>,
     /// Texts whose first token the unflipped behaviour favours: the negative end of the readout axis.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-source" = "published"))]
     pub control_tokens: Vec<String>,
     /// Expected trigger, as cosθ, used for the sealed open/closed forecast. Published: about 0.3 for mode switches,
     /// 0.45 for refusal, 0.6 for task framing (arXiv 2606.19831).
     #[serde(default = "mode_switch_trigger")]
     #[schemars(range(min = 0.0, max = 1.0))]
+    #[schemars(extend("x-source" = "published"))]
     pub expected_trigger: f64,
 }
 
@@ -58,6 +63,7 @@ pub struct ContrastSpec {
     pub prompts: String,
     /// Text put behind both prompts of a pair, so that the contrast is read where the answer is decided, such as `the result is`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-source" = "ours"))]
     pub prefill: Option<String>,
 }
 

@@ -12,6 +12,7 @@ pub struct CoherenceSpec {
     /// A rollout has collapsed when at least one of these detectors fires.
     #[serde(default = "default_detectors")]
     #[schemars(length(min = 1))]
+    #[schemars(extend("x-source" = "ours"))]
     pub collapsed_if: Vec<Detector>,
     /// Settings of the detector `likelihood`.
     #[serde(default)]
@@ -24,6 +25,7 @@ pub struct CoherenceSpec {
     pub distinct: DistinctSpec,
     /// The detector `oracle`: fires when this oracle is true of the text, for example the negation of a grammar.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-source" = "ours"))]
     pub oracle: Option<OracleSpec>,
 }
 
@@ -46,12 +48,16 @@ impl Default for CoherenceSpec {
 #[serde(rename_all = "snake_case")]
 pub enum Detector {
     /// The text is too unlikely under the unsteered model.
+    #[schemars(extend("x-source" = "ours"))]
     Likelihood,
     /// The text ends in, or runs into, a repetition loop.
+    #[schemars(extend("x-source" = "ours"))]
     Repetition,
     /// Too few of the text's n-grams are distinct.
+    #[schemars(extend("x-source" = "ours"))]
     Distinct,
     /// The oracle given under `oracle` is true.
+    #[schemars(extend("x-source" = "ours"))]
     Oracle,
 }
 
@@ -74,9 +80,11 @@ impl Detector {
 pub struct LikelihoodSpec {
     /// Nats per token above the clean quantile.
     #[schemars(range(min = 0.0))]
+    #[schemars(extend("x-source" = "ours"))]
     pub margin: f64,
     /// Quantile of the clean rollouts' mean negative log-likelihood.
     #[schemars(range(min = 0.0, max = 1.0))]
+    #[schemars(extend("x-source" = "ours"))]
     pub clean_quantile: f64,
 }
 
@@ -96,12 +104,15 @@ impl Default for LikelihoodSpec {
 pub struct RepetitionSpec {
     /// Longest block, in tokens.
     #[schemars(range(min = 1))]
+    #[schemars(extend("x-source" = "ours"))]
     pub max_period: usize,
     /// Least number of copies of the block, the first included.
     #[schemars(range(min = 2))]
+    #[schemars(extend("x-source" = "ours"))]
     pub min_repeats: usize,
     /// Least length of the repeated stretch, in tokens.
     #[schemars(range(min = 2))]
+    #[schemars(extend("x-source" = "ours"))]
     pub min_tokens: usize,
 }
 
@@ -121,9 +132,11 @@ impl Default for RepetitionSpec {
 pub struct DistinctSpec {
     /// Length of the n-grams, in tokens.
     #[schemars(range(min = 1))]
+    #[schemars(extend("x-source" = "ours"))]
     pub n: usize,
     /// The share below which the detector fires.
     #[schemars(range(min = 0.0, max = 1.0))]
+    #[schemars(extend("x-source" = "ours"))]
     pub below: f64,
 }
 

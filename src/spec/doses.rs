@@ -11,6 +11,7 @@ use crate::units::Sign;
 pub struct DosesSpec {
     /// Unit of the magnitudes.
     #[serde(default)]
+    #[schemars(extend("x-source" = "published"))]
     pub unit: DoseUnit,
     /// Magnitudes, increasing and above 0. Dose 0 is always measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -25,20 +26,25 @@ pub struct DosesSpec {
     /// Refine the grid where it decides something: between the doses that enclose a threshold, further doses are run until the
     /// threshold is known to `tolerance`. Without a grid, six magnitudes from 0.2 to 3 budgets at equal ratios are the start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-source" = "ours"))]
     pub search: Option<Search>,
     /// How closely a search encloses trigger and ceiling, in budgets; 0.05 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("exclusiveMinimum" = 0))]
+    #[schemars(extend("x-source" = "ours"))]
     pub tolerance: Option<f64>,
     /// The branches to measure.
     #[serde(default = "both_signs")]
     #[schemars(length(min = 1))]
+    #[schemars(extend("x-source" = "published"))]
     pub signs: Vec<Sign>,
     /// The positions at which the dose is added.
     #[serde(default)]
+    #[schemars(extend("x-source" = "ours"))]
     pub apply: Apply,
     /// With `apply: generation`, only these generation steps; all when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-source" = "ours"))]
     pub window: Option<StepWindow>,
 }
 
@@ -56,8 +62,10 @@ pub enum Search {
 pub enum DoseUnit {
     /// Coherence budgets: `g = t / B`, each neuron in units of its own `B = ‖r_L‖ / ‖v‖`.
     #[default]
+    #[schemars(extend("x-source" = "published"))]
     Budget,
     /// Activation units: the same `t` for every neuron.
+    #[schemars(extend("x-source" = "published"))]
     Activation,
 }
 
@@ -93,8 +101,10 @@ pub struct DoseRange {
 pub enum Apply {
     /// The last prompt token and every generated token (what the author's own probing tool does).
     #[default]
+    #[schemars(extend("x-source" = "ours"))]
     Generation,
     /// Every token of the prompt, and every generated token.
+    #[schemars(extend("x-source" = "ours"))]
     All,
 }
 

@@ -17,6 +17,7 @@ pub mod path;
 pub mod problem;
 pub mod prompts;
 pub mod range;
+pub mod reference;
 pub mod report;
 pub mod resolve;
 pub mod rollout;

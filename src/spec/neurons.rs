@@ -23,6 +23,7 @@ pub struct NeuronGroupSpec {
     pub random: Option<RandomSpec>,
     /// The best-scoring neurons of a screen, without those named elsewhere in the spec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-source" = "published"))]
     pub screen: Option<ScreenSpec>,
     /// Every neuron that no other group names or draws: for a census. A study may have one such group, and no screen beside it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -30,6 +31,7 @@ pub struct NeuronGroupSpec {
     /// Seeded random directions of the residual stream instead of neurons, written at the same place and in the same budgets: the
     /// control that shows whether any push of this size would do. Only with `role: control`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-source" = "ours"))]
     pub random_directions: Option<DirectionsSpec>,
     /// Names of the behaviours that the group is measured on; all when absent. Calibration neurons are steered on the calibration prompts (`calibration.steer_on`) instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -108,9 +110,11 @@ pub struct ScreenSpec {
     pub top: usize,
     /// Whether `top` is counted in each layer rather than in all: a global count tends to take only the first or the last layer.
     #[serde(default)]
+    #[schemars(extend("x-source" = "ours"))]
     pub per_layer: bool,
     /// The score that ranks the neurons.
     #[serde(default)]
+    #[schemars(extend("x-source" = "ours"))]
     pub score: ScreenScore,
     /// Layers to choose from; all when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -152,19 +156,26 @@ impl ScreenScore {
 pub enum ScreenScore {
     /// `|mean Δa| / B`: how many budgets the natural contrast moves the neuron. Needs `contrast`.
     #[default]
+    #[schemars(extend("x-source" = "ours"))]
     ContrastBudgets,
     /// `|mean (d·v)·Δa|`, the published direct importance (arXiv 2604.27401). Needs `contrast`, `target_tokens` and `control_tokens`.
+    #[schemars(extend("x-source" = "published"))]
     DirectImportance,
     /// Root mean square of `(d·v)·Δa` over pairs, its effect magnitude. Needs the same.
+    #[schemars(extend("x-source" = "published"))]
     DirectImportanceRms,
     /// Change of the target-minus-control logit difference after one steered forward step of `calibration.push` budgets, the
     /// larger of both signs: an intervention, not a passive contrast. Needs `target_tokens` and `control_tokens`.
+    #[schemars(extend("x-source" = "ours"))]
     OneStepPush,
     /// `|mean gradient × activation|`, the attribution baseline: the gradient of the target-minus-control logit difference with respect
     /// to the neuron's activation, times that activation, at the last token. Needs `target_tokens` and `control_tokens`.
+    #[schemars(extend("x-source" = "published"))]
     GradientActivation,
     /// `|mean gradient| · B`: to first order, the change of the logit difference per budget of dose. Needs the same.
+    #[schemars(extend("x-source" = "ours"))]
     GradientBudgets,
     /// A seeded random order, as a screen without knowledge.
+    #[schemars(extend("x-source" = "ours"))]
     Random,
 }

@@ -11,17 +11,20 @@ use crate::units::Horizon;
 pub struct RolloutSpec {
     /// Numbers of generated tokens after which an answer is judged, increasing.
     #[schemars(length(min = 1))]
+    #[schemars(extend("x-source" = "published"))]
     pub horizons: Vec<Horizon>,
     /// Sampling from the model's distribution; greedy decoding when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sample: Option<SampleSpec>,
     /// Whether a rollout stops at the model's end-of-text token.
     #[serde(default = "yes")]
+    #[schemars(extend("x-source" = "ours"))]
     pub stop_at_end: bool,
     /// Whether a steered rollout stops as soon as the collapse detector `repetition` fires. A loop stays in every longer excerpt, so at
     /// the later horizons it counts as collapsed as well, and verdicts stay the same. What it would still have said is not judged, and is
     /// not in the measured cosθ nor in what the other detectors count. Saves time where much collapses.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(extend("x-source" = "ours"))]
     pub stop_at_collapse: bool,
 }
 

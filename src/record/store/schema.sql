@@ -86,10 +86,12 @@ SELECT behavior.name AS behavior,
        nullif(json_extract(unpacked(judgements.spans), '$[' || (2 * judged.key) || ']'), 0) - 1 AS span_start,
        nullif(json_extract(unpacked(judgements.spans), '$[' || (2 * judged.key + 1) || ']'), 0) - 1 AS span_end,
        trials.text
-FROM judgements
-JOIN names AS behavior ON behavior.id = judgements.behavior
+-- CROSS JOIN keeps SQLite to this order. Nothing leads from a trial to its key but a search of all keys.
+FROM (SELECT DISTINCT behavior AS id FROM judgements) AS measured
+JOIN names AS behavior ON behavior.id = measured.id
+CROSS JOIN keys
+CROSS JOIN trials ON trials.id = keys.trial
+CROSS JOIN judgements ON judgements.behavior = measured.id AND judgements.trial = trials.id
 JOIN names AS prompt ON prompt.id = judgements.prompt_id
 JOIN outcomes ON outcomes.id = judgements.outcome
-JOIN trials ON trials.id = judgements.trial
-JOIN keys ON keys.trial = trials.id
 JOIN json_each(outcomes.json) AS judged;
