@@ -67,6 +67,15 @@ pub enum Event {
         /// Tokens that it generated.
         tokens: usize,
     },
+    /// The predictions are sealed. With `--until seal` this is the last line but for the end of its stage.
+    Sealed {
+        /// SHA-256 that seals them.
+        seal: String,
+        /// When they were sealed, RFC 3339 in UTC; earlier than this run where it found them as they are.
+        at: String,
+        /// Rollouts of held-out or control neurons that stood in the run folder before: 0 unless an earlier run was extended.
+        trials_before: usize,
+    },
     /// Something that a person should know.
     Note {
         /// In words.

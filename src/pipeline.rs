@@ -16,7 +16,7 @@ use crate::report::files::{self, Format};
 use crate::report::from_record::{render_record, summarize_record};
 use crate::spec::neurons::Role;
 use crate::stages::judge::Judgements;
-use crate::stages::predict::{Predictions, SealedPredictions};
+use crate::stages::predict::{Predictions, Seal, SealedPredictions};
 use crate::stages::{calibrate, judge, predict, residual_stream, screen, sweep, verdict};
 use crate::stop::{Stop, Stopped};
 use crate::study::Study;
@@ -31,9 +31,27 @@ pub struct Options {
     pub threads: usize,
     /// Folder with templates that replace built-in ones.
     pub templates: Option<PathBuf>,
+    /// Stop, with everything kept, before any held-out or control neuron is steered.
+    pub until: Option<Until>,
     /// Asks the run to stop between two steps. The model, whose steps are the longest, has a request of its own:
     /// [`LanguageModel::stop_on`], with a clone of this one.
     pub stop: Stop,
+}
+
+/// Where a run may stop of its own accord; the same run without it goes on from there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Until {
+    /// When the predictions are sealed: so that the seal can be published before the sweep.
+    Seal,
+}
+
+/// How far a run came.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It stopped behind this seal, as it was asked to.
+    Sealed(Seal),
+    /// It came to its end.
+    Finished(Box<Summary>),
 }
 
 /// A run folder that is ready for its study.
@@ -41,6 +59,13 @@ pub struct OpenRun {
     folder: RunFolder,
     manifest: Manifest,
     notes: Vec<String>,
+}
+
+impl OpenRun {
+    /// Something more that a person should know when the run begins.
+    pub fn note(&mut self, notes: impl Iterator<Item = String>) {
+        self.notes.extend(notes);
+    }
 }
 
 /// Why a run folder cannot be used for a study.
@@ -97,11 +122,9 @@ pub fn open(
             match earlier.compare(study) {
                 Continuation::Same => {}
                 Continuation::Extends(changes) => {
-                    notes.extend(
-                        changes
-                            .into_iter()
-                            .map(|change| format!("the earlier run is extended: {change}")),
-                    );
+                    notes.extend(changes.into_iter().map(|change| {
+                        format!("changed since the earlier run, whose rollouts are kept: {change}")
+                    }));
                 }
                 Continuation::Changed(changes) => {
                     return Err(OpenError::Changed {
@@ -145,7 +168,7 @@ pub fn run(
     open: OpenRun,
     options: &Options,
     listener: &mut dyn Listener,
-) -> anyhow::Result<Summary> {
+) -> anyhow::Result<Outcome> {
     let store = TrialStore::open_or_create(&open.folder.trials())?;
     let stored = store.count()?;
     listener.on(&Event::RunBegun {
@@ -182,7 +205,7 @@ fn stages(
     mut store: TrialStore,
     options: &Options,
     monitor: &mut Monitor<'_>,
-) -> anyhow::Result<Summary> {
+) -> anyhow::Result<Outcome> {
     let OpenRun {
         folder,
         mut manifest,
@@ -199,6 +222,11 @@ fn stages(
     let predictions = predict::predict(study, screening, calibration);
     let trials_before = steered_before(&predictions, &store)?;
     let sealed = predictions.seal(&folder, trials_before)?;
+    monitor.tell(&event_of(sealed.seal()));
+    if options.until == Some(Until::Seal) {
+        monitor.end();
+        return Ok(Outcome::Sealed(sealed.seal().clone()));
+    }
     monitor.begin(Stage::Sweep)?;
     sweep::sweep(study, &sealed, model, &mut store, monitor)?;
     monitor.begin(Stage::Judge)?;
@@ -213,7 +241,16 @@ fn stages(
     manifest.write(&folder)?;
     // From here on the run is as good as done, and a request to stop comes too late.
     monitor.end();
-    write_report(folder, manifest, options, monitor)
+    let summary = write_report(folder, manifest, options, monitor)?;
+    Ok(Outcome::Finished(Box::new(summary)))
+}
+
+fn event_of(seal: &Seal) -> Event {
+    Event::Sealed {
+        seal: seal.sha256.clone(),
+        at: seal.sealed_at.clone(),
+        trials_before: seal.trials_before,
+    }
 }
 
 /// Judges every rollout, and replaces the judgements of the store.

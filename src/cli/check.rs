@@ -7,6 +7,7 @@ use anyhow::anyhow;
 use super::Failure;
 use super::failure::colour_on_stderr;
 use crate::spec::load::{LoadError, load_study};
+use crate::spec::problem::Problem;
 use crate::spec::summary::summary;
 
 /// Say everything that is wrong with a spec
@@ -39,16 +40,23 @@ Examples:
   reachspec check study.yaml --set model.path=/data/llama --set rollout.horizons=[8,16]
   reachspec check study.yaml --set neurons.0.random.count=4";
 
+/// Says what is perhaps not meant so.
+pub fn warn(warnings: &[Problem]) {
+    for warning in warnings {
+        super::complain(format_args!("{}\n", warning.as_warning(colour_on_stderr())));
+    }
+}
+
 /// Runs the subcommand.
 pub fn run(args: Args) -> Result<(), Failure> {
     let mut errors = Vec::new();
     for path in &args.specs {
         match load_study(path, &args.settings.set) {
-            Ok(loaded) => super::say(format_args!(
-                "{}: ok: {}",
-                path.display(),
-                summary(&loaded.study)
-            ))?,
+            Ok(loaded) => {
+                warn(&loaded.warnings);
+                let (path, summary) = (path.display(), summary(&loaded.study));
+                super::say(format_args!("{path}: ok: {summary}"))?;
+            }
             Err(error) => {
                 super::complain(format_args!("{}\n", error.render(colour_on_stderr())));
                 errors.push(error);

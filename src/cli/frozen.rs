@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 
-use super::{Failure, say};
+use super::{Failure, say, shell};
 use crate::frozen::{Committed, Difference, differences};
 use crate::record::RunRecord;
 use crate::report::Rendered;
+use crate::report::format::counted;
 use crate::report::from_record::render_record;
 
 /// What to do with the committed result.
@@ -45,26 +46,22 @@ impl FrozenArgs {
         Ok(())
     }
 
-    /// Compares a finished run with the committed result, or makes it that. `command` is what to run again to accept it.
-    pub fn hold(&self, run: &Path, templates: Option<&Path>, command: &str) -> Result<(), Failure> {
+    /// Compares a finished run with the committed result, or makes it that.
+    pub fn hold(&self, run: &Path, templates: Option<&Path>) -> Result<(), Failure> {
         let record = RunRecord::load(run)?;
         record.check_trials()?;
         let rendered = render_record(&record, templates)
             .context("the report cannot be rendered")
             .map_err(Failure::Failed)?;
-        self.hold_rendered(&record, &rendered, command)
+        self.hold_rendered(&record, &rendered)
     }
 
     /// The same for a report that was rendered already.
-    pub fn hold_rendered(
-        &self,
-        record: &RunRecord,
-        rendered: &Rendered,
-        command: &str,
-    ) -> Result<(), Failure> {
+    pub fn hold_rendered(&self, record: &RunRecord, rendered: &Rendered) -> Result<(), Failure> {
         let folder = self.folder(&record.study().name);
         let now = Committed::of(record, rendered)?;
         if self.accept {
+            refuse_extended(record)?;
             let changed = now.write(record, &folder)?;
             return say(accepted(&folder, &changed));
         }
@@ -79,8 +76,9 @@ impl FrozenArgs {
             .iter()
             .try_for_each(|difference| say(lines(difference)))?;
         Err(Failure::Integrity(anyhow!(
-            "{} is not what the study gives now; when the change is meant, accept and commit it: reachspec {command} --accept",
-            folder.display()
+            "{} is not what the study gives now; when the change is meant, accept and commit it: {} --accept",
+            folder.display(),
+            shell::without(std::env::args_os(), &["--frozen"])
         )))
     }
 
@@ -99,13 +97,24 @@ impl FrozenArgs {
     }
 }
 
+/// Nobody could make that report again: a run in one go is prospective throughout, and says so.
+fn refuse_extended(record: &RunRecord) -> Result<(), Failure> {
+    match record.sealed.seal().trials_before {
+        0 => Ok(()),
+        before => Err(Failure::Rejected(anyhow!(
+            "this run was extended: {} of held-out or control neurons stood in its record when the predictions were sealed, which its report says, and no run in one go gives that report again; make it anew with `reachspec run SPEC --fresh --accept`",
+            counted(before, "rollout")
+        ))),
+    }
+}
+
 fn accepted(folder: &Path, changed: &[String]) -> String {
     match changed {
         [] => format!("accepted: {} was that already", folder.display()),
         changed => format!(
             "accepted: {} ({}); commit it",
             folder.display(),
-            crate::report::format::counted(changed.len(), "changed file")
+            counted(changed.len(), "changed file")
         ),
     }
 }

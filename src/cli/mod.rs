@@ -14,6 +14,7 @@ mod resources;
 pub mod run;
 pub mod runs;
 pub mod schema;
+mod shell;
 pub mod signals;
 pub mod study;
 pub mod verify;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
+use super::check::warn;
 use super::resources::ResourceArgs;
 use super::study::StudyArgs;
 use super::{Failure, say};
@@ -45,7 +46,13 @@ Examples:
 
 /// Runs the subcommand.
 pub fn run(args: Args) -> Result<(), Failure> {
-    let Loaded { study, header, .. } = args.study.load()?;
+    let Loaded {
+        study,
+        header,
+        warnings,
+        ..
+    } = args.study.load()?;
+    warn(&warnings);
     let unusable = |error: model::ModelError| Failure::Unusable(error.into());
     let resources = args.resources.get();
     let mut plan = plan(&study, &header.family.sizes(), resources).map_err(unusable)?;

@@ -58,8 +58,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         .context("the report cannot be rendered")
         .map_err(Failure::Failed)?;
     if args.frozen.wanted() {
-        let command = format!("report {}", args.run.display());
-        return args.frozen.hold_rendered(&record, &rendered, &command);
+        return args.frozen.hold_rendered(&record, &rendered);
     }
     let written = files::write(&rendered, args.format, &record.folder, out)?;
     if let Some(folder) = of_record {

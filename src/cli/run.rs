@@ -1,6 +1,5 @@
 //! `reachspec run`.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -10,13 +9,15 @@ use super::frozen::FrozenArgs;
 use super::progress::{self, Aside, Events};
 use super::resources::ResourceArgs;
 use super::study::StudyArgs;
-use super::{Failure, signals};
+use super::{Failure, shell, signals};
 use crate::events::{Event, Listener};
 use crate::model::{self, LanguageModel};
-use crate::pipeline::{self, Interrupted, OpenRun, Options};
+use crate::pipeline::{self, Interrupted, OpenRun, Options, Outcome, Until};
 use crate::record::manifest::Written;
-use crate::report::{Summary, templates};
+use crate::report::format::counted;
+use crate::report::templates;
 use crate::stages::plan::plan;
+use crate::stages::predict::Seal;
 use crate::stop::Stop;
 use crate::study::Study;
 
@@ -46,6 +47,10 @@ pub struct Args {
     /// Folder with templates that replace the built-in ones of the report.
     #[arg(long, value_name = "DIR")]
     templates: Option<PathBuf>,
+    /// Stop before the first held-out or control neuron is steered, so that the seal can be published; the same command without it goes
+    /// on from there.
+    #[arg(long, value_enum, value_name = "WHAT", conflicts_with_all = ["frozen", "accept"])]
+    until: Option<Until>,
     #[command(flatten)]
     frozen: FrozenArgs,
 }
@@ -55,6 +60,7 @@ Examples:
   reachspec run specs/quickstart.yaml
   reachspec run study.yaml --limit 8 --out /tmp/first-look
   reachspec run study.yaml --set model.path=../my-model --set doses.apply=all
+  reachspec run study.yaml --until seal     then publish the seal, and run it again without --until
   reachspec run study.yaml --events jsonl 2> events.jsonl    for other programs: docs/events.md
   reachspec run study.yaml --accept     then commit reports/<name of the study> beside the spec, and in CI:
   reachspec run study.yaml --frozen";
@@ -74,22 +80,49 @@ pub fn run(args: Args) -> Result<(), Failure> {
     })
 }
 
-/// A run that came to its end.
+/// A run that came as far as it was asked to.
 struct Done {
-    summary: Summary,
+    outcome: Outcome,
     folder: PathBuf,
 }
 
 impl Done {
     /// Says what was found, and holds it against what is committed.
     fn end(self, args: &Args) -> Result<(), Failure> {
-        super::say(self.summary)?;
-        if !args.frozen.wanted() {
-            return Ok(());
+        match self.outcome {
+            Outcome::Sealed(seal) => super::say(sealed(&seal, &self.folder)),
+            Outcome::Finished(summary) => {
+                super::say(summary)?;
+                match args.frozen.wanted() {
+                    true => (args.frozen).hold(&self.folder, args.templates.as_deref()),
+                    false => Ok(()),
+                }
+            }
         }
-        let command = format!("run {}", args.study.spec.display());
-        (args.frozen).hold(&self.folder, args.templates.as_deref(), &command)
     }
+}
+
+/// What was sealed, for the terminal.
+fn sealed(seal: &Seal, folder: &Path) -> String {
+    let steered = match seal.trials_before {
+        0 => "no held-out or control neuron had been steered".to_owned(),
+        before => format!(
+            "{} of held-out or control neurons stood in the record before: this is not prospective throughout",
+            counted(before, "rollout")
+        ),
+    };
+    format!(
+        "seal: {}\nsealed at {}: {steered}\npredictions: {}\nnext: publish the seal; then {}",
+        seal.sha256,
+        seal.sealed_at,
+        folder.join("predictions.json").display(),
+        again()
+    )
+}
+
+/// The command that goes on with the run.
+fn again() -> String {
+    shell::without(std::env::args_os(), &["--fresh", "--until seal"])
 }
 
 fn run_with(args: &Args, listener: &mut dyn Listener, aside: Aside) -> Result<Done, Failure> {
@@ -99,6 +132,7 @@ fn run_with(args: &Args, listener: &mut dyn Listener, aside: Aside) -> Result<Do
         fresh: args.fresh,
         threads: args.resources.get().threads,
         templates: args.templates.clone(),
+        until: args.until,
         stop: Stop::default(),
     };
     let Ready {
@@ -109,15 +143,15 @@ fn run_with(args: &Args, listener: &mut dyn Listener, aside: Aside) -> Result<Do
         signals,
     } = prepare(args, &options, aside)?;
     let ended = pipeline::run(&study, &*model, open, &options, listener);
-    let summary = ended.map_err(|error| match error.downcast::<Interrupted>() {
+    let outcome = ended.map_err(|error| match error.downcast::<Interrupted>() {
         Ok(Interrupted(reached)) => Failure::Stopped(Stopped {
             reached,
             exit_code: signals.exit_code(),
-            continue_with: continue_with(std::env::args_os()),
+            continue_with: again(),
         }),
         Err(error) => Failure::from_run(error),
     })?;
-    Ok(Done { summary, folder })
+    Ok(Done { outcome, folder })
 }
 
 /// Everything that a run needs.
@@ -148,7 +182,13 @@ fn prepare(args: &Args, options: &Options, aside: Aside) -> Result<Ready, Failur
     let signals = signals::watch(options.stop.clone(), announce)
         .context("signals cannot be watched")
         .map_err(Failure::Failed)?;
-    let open = pipeline::open(&out, &loaded.study, &written, options)?;
+    let mut open = pipeline::open(&out, &loaded.study, &written, options)?;
+    open.note(
+        loaded
+            .warnings
+            .iter()
+            .map(|warning| warning.message.clone()),
+    );
     let identity = &loaded.study.model;
     let mut model = model::load(loaded.header, identity.dtype, identity.device, resources)
         .map_err(|e| Failure::Unusable(e.into()))?;
@@ -183,40 +223,5 @@ fn event_of(failure: &Failure) -> Event {
             message: failure.to_string(),
             exit_code: failure.exit_code(),
         },
-    }
-}
-
-/// The command that continues a run, for a shell: as it was given, but for `--fresh`.
-fn continue_with(args: impl Iterator<Item = OsString>) -> String {
-    let words: Vec<String> = args
-        .filter(|word| word != "--fresh")
-        .map(|word| word.to_string_lossy().into_owned())
-        .collect();
-    // Only a word with a NUL cannot be quoted, and no argument holds one.
-    shlex::try_join(words.iter().map(String::as_str)).unwrap_or_else(|_| words.join(" "))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_run_is_continued_by_its_own_command() {
-        let args = |words: &[&str]| continue_with(words.iter().map(OsString::from));
-        assert_eq!(
-            args(&[
-                "reachspec",
-                "run",
-                "a b.yaml",
-                "--fresh",
-                "--set",
-                "doses.grid=[1, 2]"
-            ]),
-            "reachspec run 'a b.yaml' --set 'doses.grid=[1, 2]'"
-        );
-        assert_eq!(
-            args(&["reachspec", "run", "it's.yaml"]),
-            "reachspec run \"it's.yaml\""
-        );
     }
 }

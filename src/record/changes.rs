@@ -31,6 +31,19 @@ const FREE: [&str; 11] = [
     "report",
 ];
 
+/// Whether a key, or the section that it stands in, may differ.
+fn is_free(key: &str) -> bool {
+    let under = |section: &str| {
+        key.strip_prefix(section)
+            .is_some_and(|rest| rest.starts_with('.'))
+    };
+    FREE.iter().any(|free| key == *free || under(free))
+}
+
+fn pointer(key: &str) -> String {
+    format!("/{}", key.replace('.', "/"))
+}
+
 /// Compares two studies key by key.
 pub fn compare(old: &Study, new: &Study) -> Continuation {
     let value = |study: &Study| serde_json::to_value(study).expect("studies are plain data");
@@ -43,8 +56,11 @@ pub fn compare(old: &Study, new: &Study) -> Continuation {
         extensions: Vec::new(),
         changes: Vec::new(),
     };
-    let is_free = |key: &str| FREE.contains(&key);
-    for change in by_key::changes(&before, &after, &is_free) {
+    // Lists of numbers are shown whole; sections are looked into, so that the key that differs is named.
+    let is_whole = |key: &str| {
+        FREE.contains(&key) && !before.pointer(&pointer(key)).is_some_and(Value::is_object)
+    };
+    for change in by_key::changes(&before, &after, &is_whole) {
         differences.add(&change);
     }
     if differences.changes.is_empty() {
@@ -63,7 +79,7 @@ struct Differences {
 
 impl Differences {
     fn add(&mut self, change: &KeyChange) {
-        if FREE.contains(&change.key.as_str()) {
+        if is_free(&change.key) {
             self.extensions.push(change.to_string());
         } else if let Some((list, words)) = addition(change) {
             self.file(list, words);
@@ -164,13 +180,10 @@ mod tests {
             after(|s| s.rollout.horizons = vec![Horizon(8)]),
             extends("rollout.horizons: [4,8] → [8]")
         );
-        assert_eq!(after(|s| s.thresholds.flip_share = 0.25), {
-            let Continuation::Extends(words) = after(|s| s.thresholds.flip_share = 0.25) else {
-                panic!("thresholds extend")
-            };
-            assert!(words[0].starts_with("thresholds: "), "{words:?}");
-            Continuation::Extends(words)
-        });
+        assert_eq!(
+            after(|s| s.thresholds.flip_share = 0.25),
+            extends("thresholds.flip_share: 0.5 → 0.25")
+        );
         assert_eq!(
             after(|s| s.title = "New".into()),
             extends("title: \"Fixture\" → \"New\"")

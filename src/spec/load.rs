@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::hub::{self, Asked};
 use super::path::SpecPath;
-use super::problem::SpecError;
+use super::problem::{Problem, SpecError};
 use super::resolve::resolve;
 use super::target::SpecTarget;
 use super::written::Written;
@@ -17,6 +17,8 @@ use crate::study::Study;
 pub struct Loaded<T = ModelHeader> {
     /// The study.
     pub study: Study,
+    /// What is perhaps not meant so.
+    pub warnings: Vec<Problem>,
     /// The model, without its weights.
     pub header: T,
     /// The text of the spec file.
@@ -87,9 +89,10 @@ pub fn load_with<T: SpecTarget>(
         let help = "`reachspec inspect` says more about a model folder";
         LoadError::Model(error(key, message, help.into()))
     })?;
-    let study = resolve(&written, &folder, &header).map_err(LoadError::Spec)?;
+    let (study, warnings) = resolve(&written, &folder, &header).map_err(LoadError::Spec)?;
     Ok(Loaded {
         study,
+        warnings,
         header,
         spec_text: written.text().to_owned(),
         spec_sha256: written.sha256,

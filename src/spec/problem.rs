@@ -50,8 +50,13 @@ impl Problem {
         self
     }
 
-    fn render(&self, renderer: &Renderer) -> String {
-        let title = Level::ERROR.primary_title(printable(&self.message));
+    /// As a warning for a person; `colour` for a terminal.
+    pub fn as_warning(&self, colour: bool) -> String {
+        self.render(&renderer(colour), Level::WARNING)
+    }
+
+    fn render(&self, renderer: &Renderer, level: Level<'static>) -> String {
+        let title = level.primary_title(printable(&self.message));
         let mut group = place_in(Group::with_title(title), &self.place, None);
         for (place, words) in &self.related {
             group = place_in(group, place, Some(words));
@@ -89,13 +94,9 @@ impl SpecError {
 
     /// The report for a person; `colour` for a terminal.
     pub fn render(&self, colour: bool) -> String {
-        let renderer = if colour {
-            Renderer::styled()
-        } else {
-            Renderer::plain()
-        };
+        let renderer = renderer(colour);
         let mut report: Vec<String> = (self.problems.iter().take(RENDERED))
-            .map(|problem| problem.render(&renderer))
+            .map(|problem| problem.render(&renderer, Level::ERROR))
             .collect();
         if self.problems.len() > RENDERED {
             report.push(format!("… and {} more", self.problems.len() - RENDERED));
@@ -106,6 +107,13 @@ impl SpecError {
         };
         report.push(format!("{}: {summary}", printable(&self.spec)));
         report.join("\n\n")
+    }
+}
+
+fn renderer(colour: bool) -> Renderer {
+    match colour {
+        true => Renderer::styled(),
+        false => Renderer::plain(),
     }
 }
 

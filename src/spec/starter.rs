@@ -60,7 +60,7 @@ mod tests {
         let loaded = load_with(&path, &[], Network::Off, |_| Ok(ToyTarget::default()));
         let study = loaded.map_err(|e| e.to_string()).map(|l| l.study).unwrap();
         assert_eq!(study.neurons.len(), 2);
-        assert_eq!(study.doses.magnitudes, [0.25, 0.5, 1.0, 2.0, 4.0]);
+        assert_eq!(study.doses.magnitudes.len(), 9);
         assert_eq!(study.model.name, "it's a model: #1");
     }
 }

@@ -5,6 +5,7 @@ mod attribution;
 mod candle_parity;
 mod codec;
 mod diff;
+mod docs;
 mod export;
 mod hub;
 mod hub_server;

@@ -74,7 +74,7 @@ fn init_writes_a_spec_that_passes_check_and_never_overwrites() {
     let (code, out, err) = said(&reachspec(folder.path(), &["check", "my study.yaml"]));
     assert_eq!(code, 0, "{err}");
     assert!(
-        out.contains("ok: my-study on bilingual: 8 neurons; 1 behavior"),
+        out.contains("ok: my-study on bilingual: 12 neurons; 1 behavior"),
         "{out}"
     );
 

@@ -39,7 +39,7 @@ fn interpret(bytes: &[u8], settings: &[String]) -> bool {
     let answer = Written::from_bytes(Path::new("a.yaml"), bytes, settings)
         .and_then(|written| resolve(&written, Path::new("."), &ToyTarget::default()));
     match answer {
-        Ok(study) => study.hash().len() == 64,
+        Ok((study, _)) => study.hash().len() == 64,
         Err(error) => {
             assert!(!error.problems.is_empty());
             assert!(!error.render(true).is_empty() && !error.to_string().is_empty());

@@ -108,6 +108,7 @@ impl Listener for Bars {
             // Said in other ways.
             Event::RunBegun { .. }
             | Event::Trials { .. }
+            | Event::Sealed { .. }
             | Event::RunFinished(_)
             | Event::Interrupted { .. }
             | Event::Failed { .. } => {}

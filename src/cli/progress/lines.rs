@@ -46,6 +46,7 @@ impl Lines {
             Event::Note { text } => Some(format!("note: {}", visible(text))),
             // Said in other ways.
             Event::Trials { .. }
+            | Event::Sealed { .. }
             | Event::RunFinished(_)
             | Event::Interrupted { .. }
             | Event::Failed { .. } => None,

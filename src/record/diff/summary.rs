@@ -82,10 +82,7 @@ impl Difference {
             (self.spec.is_empty(), "spec"),
             (!self.has_other(InputKind::Model), "model"),
             (!self.has_other_prompts(), "prompts"),
-            (
-                predictions.predicted() == 0 && predictions.fitted.is_empty(),
-                "predictions",
-            ),
+            (predictions.is_empty(), "predictions"),
             (self.rollouts.is_none(), "rollouts"),
             (self.thresholds.is_empty(), "thresholds"),
             (verdicts.is_empty(), "verdicts"),

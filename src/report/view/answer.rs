@@ -11,6 +11,7 @@ use crate::report::input::Input;
 use crate::report::text::label;
 use crate::report::wording::{neuron_label, reason_phrase};
 use crate::spec::neurons::Role;
+use crate::stages::judge::Baseline;
 use crate::stages::verdict::{NeuronVerdict, Window};
 use crate::stats;
 
@@ -18,6 +19,8 @@ use crate::stats;
 const FEW_PROMPTS: usize = 20;
 /// An unsteered collapse share above this is worth a warning.
 const UNSTEERED_COLLAPSE: f64 = 0.1;
+/// Share of prompts above which the unsteered model flips too often to pass over.
+const UNSTEERED_FLIPS: f64 = 0.1;
 
 /// The answer of the study.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
@@ -220,30 +223,36 @@ fn branches(verdicts: &[&NeuronVerdict]) -> String {
     }
 }
 
-/// What a reader must know before believing the rest; often nothing.
+/// What a reader must know before believing the rest, the gravest first; often nothing.
 pub fn cautions(input: &Input) -> Vec<String> {
     let mut cautions = Vec::new();
+    for baseline in &input.judgements.baselines {
+        cautions.extend(unsteered_cautions(input, baseline));
+    }
     if input.seal.trials_before > 0 {
         cautions.push(format!(
             "Not prospective throughout: {} of held-out or control neurons already stood in the record when the predictions were sealed, because the run was extended.",
             counted(input.seal.trials_before, "steered trial")
         ));
     }
-    for baseline in &input.judgements.baselines {
-        cautions.extend(baseline_cautions(input, baseline));
-    }
+    cautions.extend(input.judgements.baselines.iter().filter_map(few_prompts));
     cautions
 }
 
-fn baseline_cautions(input: &Input, baseline: &crate::stages::judge::Baseline) -> Vec<String> {
-    let mut cautions = Vec::new();
+fn few_prompts(baseline: &Baseline) -> Option<String> {
     let (name, prompts) = (&baseline.behavior, baseline.prompts);
-    if (1..FEW_PROMPTS).contains(&prompts) {
-        cautions.push(format!(
+    (1..FEW_PROMPTS).contains(&prompts).then(|| {
+        format!(
             "Few prompts for {name}: {prompts}, so that one prompt moves a share by {} points and intervals are wide.",
             fixed(100.0 / prompts as f64, 0)
-        ));
-    }
+        )
+    })
+}
+
+/// What the unsteered model's answers do to triggers and ceilings.
+fn unsteered_cautions(input: &Input, baseline: &Baseline) -> Vec<String> {
+    let mut cautions = Vec::new();
+    let (name, prompts) = (&baseline.behavior, baseline.prompts);
     let horizon = input.verdict_horizon();
     let Some(shares) = baseline.horizons.iter().find(|h| h.horizon == horizon) else {
         return cautions;
@@ -252,6 +261,11 @@ fn baseline_cautions(input: &Input, baseline: &crate::stages::judge::Baseline) -
     if of_all(shares.flipped) >= input.study.thresholds.flip_share {
         cautions.push(format!(
             "The unsteered model already shows the flipped behaviour {name} on {} of prompts: its triggers say nothing.",
+            percent(shares.flipped, prompts)
+        ));
+    } else if of_all(shares.flipped) > UNSTEERED_FLIPS {
+        cautions.push(format!(
+            "The unsteered model already shows the flipped behaviour {name} on {} of prompts: its triggers come that much sooner.",
             percent(shares.flipped, prompts)
         ));
     }

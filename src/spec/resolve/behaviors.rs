@@ -6,6 +6,7 @@ use super::context::Context;
 use super::oracle::{expected_values, oracle};
 use crate::spec::behavior::{BehaviorSpec, ContrastSpec, OutcomeSpec};
 use crate::spec::path::SpecPath;
+use crate::spec::problem::quote;
 use crate::study::{Behavior, Contrast, Outcome, Prompt};
 use crate::units::TokenId;
 
@@ -247,6 +248,9 @@ fn first_tokens(
         match context.target.encode_continuation(text) {
             Ok(encoded) => match encoded.first() {
                 Some(&token) => {
+                    if encoded.len() > 1 {
+                        only_the_first(context, &path, text, &encoded);
+                    }
                     tokens.entry(token).or_insert(path);
                 }
                 None => context.reject(
@@ -262,6 +266,24 @@ fn first_tokens(
         }
     }
     tokens
+}
+
+/// A text of several tokens stands for the first of them, which may be a letter where a word was meant.
+fn only_the_first(context: &mut Context<'_>, path: &SpecPath, text: &str, encoded: &[TokenId]) {
+    let first = context.target.decode(&encoded[..1]);
+    let spaced = format!(" {text}");
+    let one_token =
+        |text: &str| (context.target.encode_continuation(text)).is_ok_and(|t| t.len() == 1);
+    let help = match one_token(&spaced) {
+        true => format!("with a space before it, `\"{spaced}\"`, it is one token"),
+        false => "make sure that this token tells target from control; a space before a word often makes it one token".into(),
+    };
+    let message = format!(
+        "{} is {} tokens, of which the readout axis takes the first, `{first}`",
+        quote(text),
+        encoded.len()
+    );
+    context.warn(path, message, help);
 }
 
 /// Names of the behaviours that a group is measured on, sorted; all when the group names none.

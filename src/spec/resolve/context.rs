@@ -17,6 +17,7 @@ pub struct Context<'a> {
     /// Names of prompt sets that lack prompts because these, or their file, have problems of their own.
     pub incomplete: BTreeSet<String>,
     problems: Vec<Problem>,
+    warnings: Vec<Problem>,
 }
 
 impl<'a> Context<'a> {
@@ -26,6 +27,7 @@ impl<'a> Context<'a> {
             target,
             incomplete: BTreeSet::new(),
             problems: Vec::new(),
+            warnings: Vec::new(),
         }
     }
 
@@ -35,6 +37,16 @@ impl<'a> Context<'a> {
 
     pub fn into_problems(self) -> Vec<Problem> {
         self.problems
+    }
+
+    pub fn into_warnings(self) -> Vec<Problem> {
+        self.warnings
+    }
+
+    /// Says something that is not wrong, but perhaps not what was meant.
+    pub fn warn(&mut self, path: &SpecPath, message: impl Into<String>, help: impl Into<String>) {
+        let problem = self.problem(path, message).help(help);
+        self.warnings.push(problem);
     }
 
     /// A problem with a value of the spec, to be added to and then reported.

@@ -19,13 +19,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::path::SpecPath;
-use super::problem::SpecError;
+use super::problem::{Problem, SpecError};
 use super::target::SpecTarget;
 use super::written::Written;
 use crate::study::{Behavior, Calibration, ModelIdentity, Prompt, Study};
 use context::Context;
 
-/// Resolves a spec for a model. `folder` is where the model was found.
+/// Resolves a spec for a model, with what is perhaps not meant so. `folder` is where the model was found.
 ///
 /// # Errors
 /// Every problem of the spec at once.
@@ -33,10 +33,10 @@ pub fn resolve(
     written: &Written,
     folder: &Path,
     target: &dyn SpecTarget,
-) -> Result<Study, SpecError> {
+) -> Result<(Study, Vec<Problem>), SpecError> {
     let mut context = Context::new(written, target);
     match study(&mut context, folder) {
-        Some(study) if context.is_clean() => Ok(study),
+        Some(study) if context.is_clean() => Ok((study, context.into_warnings())),
         _ => Err(written.error(context.into_problems())),
     }
 }

@@ -31,6 +31,7 @@ fn resolved(folder: &Path, text: &str, settings: &[&str]) -> Result<Study, Strin
     let settings: Vec<String> = settings.iter().map(|s| s.to_string()).collect();
     Written::from_bytes(&folder.join("study.yaml"), text.as_bytes(), &settings)
         .and_then(|written| resolve(&written, &folder.join("model"), &ToyTarget::default()))
+        .map(|(study, _)| study)
         .map_err(|error| error.to_string())
 }
 
