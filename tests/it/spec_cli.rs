@@ -222,3 +222,27 @@ fn too_little_memory_leaves_an_earlier_run_as_it_is() {
     assert!(err.contains("50.0 MiB may be used"), "{err}");
     assert_eq!(manifest(), before);
 }
+
+#[test]
+fn a_readout_text_that_is_not_its_first_token_is_pointed_out_and_accepted() {
+    let arguments = |text| {
+        let set = format!("behaviors.language-routing.target_tokens=[{text}]");
+        at_root(&["check", "specs/quickstart.yaml", "--set", &set])
+    };
+    for (text, said) in [
+        (
+            "el tigre",
+            "warning: `el tigre` is 2 tokens, of which the readout axis takes the first, `el`",
+        ),
+        (
+            "elefante",
+            "warning: `elefante` begins with a token that does not spell it",
+        ),
+    ] {
+        let (code, out, err) = arguments(text);
+        assert_eq!(code, 0, "{err}");
+        assert!(out.contains(": ok: "), "{out}");
+        assert!(err.starts_with(said), "{err}");
+    }
+    assert_eq!(arguments("el").2, "");
+}

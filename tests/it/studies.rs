@@ -225,3 +225,65 @@ fn every_shipped_study_has_a_report_of_it_as_it_is() {
     }
     assert_eq!(studies, 6);
 }
+
+/// A small study, in a moment.
+fn small(out: &Path, more: &[&str]) -> Output {
+    let small = [
+        "run",
+        "specs/quickstart.yaml",
+        "--limit",
+        "2",
+        "--out",
+        out.to_str().unwrap(),
+    ];
+    reachspec(&[&small[..], more].concat())
+}
+
+#[test]
+fn a_run_until_the_seal_steers_no_held_out_neuron_and_goes_on_behind_the_same_seal() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("sealed");
+    let grid = ["--set", "doses.grid=[0.6]"];
+    let sealed = small(&run, &[&grid[..], &["--until", "seal"]].concat());
+    assert!(sealed.status.success());
+    let said = String::from_utf8(sealed.stdout).unwrap();
+    let seal = said.lines().next().unwrap();
+    assert!(seal.starts_with("seal: ") && seal.len() == 6 + 64, "{said}");
+    assert!(
+        said.contains("no held-out or control neuron had been steered"),
+        "{said}"
+    );
+    let again = said.lines().last().unwrap();
+    assert!(
+        again.starts_with("next: publish the seal; then ") && !again.contains("--until"),
+        "{said}"
+    );
+    assert!(!run.join("verdicts.json").exists());
+
+    let predictions = read(&run, "predictions.json");
+    let ended = small(&run, &grid);
+    assert!(ended.status.success());
+    assert!(String::from_utf8(ended.stdout).unwrap().contains(seal));
+    assert_eq!(read(&run, "predictions.json"), predictions);
+    succeeds(&["verify", run.to_str().unwrap()]);
+}
+
+#[test]
+fn an_extended_run_cannot_be_accepted() {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, committed) = (folder.path().join("run"), folder.path().join("committed"));
+    let accept = ["--accept", "--committed", committed.to_str().unwrap()];
+    assert!(small(&run, &["--set", "doses.grid=[0.6]"]).status.success());
+    let grown = ["--set", "doses.grid=[0.6, 1]"];
+    let extended = small(&run, &[&grown[..], &accept].concat());
+    assert_eq!(extended.status.code(), Some(2));
+    let message = String::from_utf8(extended.stderr).unwrap();
+    assert!(
+        message.contains("this run was extended") && message.contains("--fresh --accept"),
+        "{message}"
+    );
+    assert!(!committed.exists());
+    let fresh = small(&run, &[&grown[..], &accept, &["--fresh"]].concat());
+    assert!(fresh.status.success());
+    assert!(committed.join("frozen.json").exists());
+}

@@ -248,9 +248,7 @@ fn first_tokens(
         match context.target.encode_continuation(text) {
             Ok(encoded) => match encoded.first() {
                 Some(&token) => {
-                    if encoded.len() > 1 {
-                        only_the_first(context, &path, text, &encoded);
-                    }
+                    warn_of_the_first(context, &path, text, &encoded);
                     tokens.entry(token).or_insert(path);
                 }
                 None => context.reject(
@@ -268,22 +266,35 @@ fn first_tokens(
     tokens
 }
 
-/// A text of several tokens stands for the first of them, which may be a letter where a word was meant.
-fn only_the_first(context: &mut Context<'_>, path: &SpecPath, text: &str, encoded: &[TokenId]) {
+/// A text stands for its first token, which may be a letter where a word was meant, or no part of the text at all.
+fn warn_of_the_first(context: &mut Context<'_>, path: &SpecPath, text: &str, encoded: &[TokenId]) {
     let first = context.target.decode(&encoded[..1]);
+    let spelt = first.trim();
+    if spelt.is_empty() || !text.trim_start().starts_with(spelt) {
+        let message = format!(
+            "{} begins with a token that does not spell it: {} (`{first}`)",
+            quote(text),
+            encoded[0]
+        );
+        let help = "the vocabulary may lack this text, and then many texts have that token; choose another one";
+        context.warn(path, message, help);
+    } else if encoded.len() > 1 {
+        let message = format!(
+            "{} is {} tokens, of which the readout axis takes the first, `{first}`",
+            quote(text),
+            encoded.len()
+        );
+        context.warn(path, message, space_helps(context, text));
+    }
+}
+
+fn space_helps(context: &Context<'_>, text: &str) -> String {
     let spaced = format!(" {text}");
-    let one_token =
-        |text: &str| (context.target.encode_continuation(text)).is_ok_and(|t| t.len() == 1);
-    let help = match one_token(&spaced) {
+    let encoded = context.target.encode_continuation(&spaced);
+    match encoded.is_ok_and(|tokens| tokens.len() == 1) {
         true => format!("with a space before it, `\"{spaced}\"`, it is one token"),
         false => "make sure that this token tells target from control; a space before a word often makes it one token".into(),
-    };
-    let message = format!(
-        "{} is {} tokens, of which the readout axis takes the first, `{first}`",
-        quote(text),
-        encoded.len()
-    );
-    context.warn(path, message, help);
+    }
 }
 
 /// Names of the behaviours that a group is measured on, sorted; all when the group names none.
