@@ -58,6 +58,8 @@ pub enum Outcome {
 pub struct OpenRun {
     folder: RunFolder,
     manifest: Manifest,
+    /// Whether the manifest in the folder still says that the run has finished: it does until something is about to be written.
+    finished: bool,
     notes: Vec<String>,
 }
 
@@ -115,12 +117,13 @@ pub fn open(
             aside.display()
         ));
     }
+    let mut finished = false;
     let manifest = match Manifest::load(&folder)? {
         None => Manifest::new(study, written, options.threads),
         Some(earlier) => {
             check_evidence(&earlier, &folder)?;
             match earlier.compare(study) {
-                Continuation::Same => {}
+                Continuation::Same => finished = earlier.finished_evidence(&folder).is_ok(),
                 Continuation::Extends(changes) => {
                     notes.extend(changes.into_iter().map(|change| {
                         format!("changed since the earlier run, whose rollouts are kept: {change}")
@@ -136,10 +139,13 @@ pub fn open(
             earlier.continued(study, written, options.threads)
         }
     };
-    manifest.write(&folder)?;
+    if !finished {
+        manifest.write(&folder)?;
+    }
     Ok(OpenRun {
         folder,
         manifest,
+        finished,
         notes,
     })
 }
@@ -209,6 +215,7 @@ fn stages(
     let OpenRun {
         folder,
         mut manifest,
+        mut finished,
         ..
     } = open;
     monitor.begin(Stage::Residuals)?;
@@ -221,6 +228,10 @@ fn stages(
     monitor.begin(Stage::Predict)?;
     let predictions = predict::predict(study, screening, calibration);
     let trials_before = steered_before(&predictions, &store)?;
+    if finished && !predictions.are_sealed(&folder) {
+        manifest.write(&folder)?;
+        finished = false;
+    }
     let sealed = predictions.seal(&folder, trials_before)?;
     monitor.tell(&event_of(sealed.seal()));
     if options.until == Some(Until::Seal) {
@@ -230,6 +241,9 @@ fn stages(
     monitor.begin(Stage::Sweep)?;
     sweep::sweep(study, &sealed, model, &mut store, monitor)?;
     monitor.begin(Stage::Judge)?;
+    if finished {
+        manifest.write(&folder)?;
+    }
     let judgements = judge_all(study, &sealed, model, &store, monitor)?;
     monitor.begin(Stage::Verdict)?;
     let verdicts = verdict::verdict(study, &sealed, &judgements);
@@ -284,7 +298,7 @@ fn write_report(
     let record = RunRecord::load(folder.root())?;
     let rendered = render_record(&record, templates).context("the report cannot be rendered")?;
     files::write(&rendered, Format::Both, &folder, folder.root())?;
-    manifest.note_reports(&folder, templates.is_some())?;
+    manifest.note_reports(&folder, templates.is_some(), &|_| true)?;
     manifest.write(&folder)?;
     monitor.end();
     let summary = summarize_record(&record, monitor.work())?;

@@ -10,6 +10,7 @@ use clap::ValueEnum;
 use super::Failure;
 use crate::record::RunRecord;
 use crate::record::export::{ExportError, Format, Table, export};
+use crate::record::folder::is_of_run;
 use crate::record::folder::replace_with;
 
 /// Write a table of a finished run for other tools
@@ -101,13 +102,27 @@ fn refuse_inside(run: &Path, out: &Path) -> Result<(), Failure> {
         // Creating the file will say what is wrong.
         return Ok(());
     };
-    if folder.starts_with(&run) {
+    if folder.starts_with(&run) || folder.ancestors().take(2).any(is_of_run) {
         return Err(Failure::Rejected(anyhow!(
-            "{} lies in the run folder, whose files are evidence; choose another place for the table",
+            "{} lies in the folder of a run, whose files are evidence; choose another place for the table",
+            out.display()
+        )));
+    }
+    if place.is_file() && !is_table(&place) {
+        return Err(Failure::Rejected(anyhow!(
+            "{} is there already, and by its name no table; choose a name that ends in .jsonl, .csv or .parquet, or remove the file",
             out.display()
         )));
     }
     Ok(())
+}
+
+/// Whether a file that is there may be replaced by a table.
+fn is_table(path: &Path) -> bool {
+    let ending = path.extension().and_then(OsStr::to_str);
+    ending.is_some_and(|ending| {
+        ["jsonl", "ndjson", "json", "csv", "parquet"].contains(&ending.to_lowercase().as_str())
+    })
 }
 
 #[cfg(test)]

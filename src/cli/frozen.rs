@@ -7,6 +7,7 @@ use anyhow::{Context, anyhow};
 use super::{Failure, say, shell};
 use crate::frozen::{Committed, Difference, differences};
 use crate::record::RunRecord;
+use crate::record::folder::is_of_run;
 use crate::report::Rendered;
 use crate::report::format::counted;
 use crate::report::from_record::render_record;
@@ -62,6 +63,7 @@ impl FrozenArgs {
         let now = Committed::of(record, rendered)?;
         if self.accept {
             refuse_extended(record)?;
+            refuse_strangers(&folder, record)?;
             let changed = now.write(record, &folder)?;
             return say(accepted(&folder, &changed));
         }
@@ -106,6 +108,27 @@ fn refuse_extended(record: &RunRecord) -> Result<(), Failure> {
             counted(before, "rollout")
         ))),
     }
+}
+
+/// Only a committed result of the same study is replaced.
+fn refuse_strangers(folder: &Path, record: &RunRecord) -> Result<(), Failure> {
+    let study = &record.study().name;
+    let problem = match Committed::read(folder)? {
+        _ if is_of_run(folder) => "is the folder of a run".to_owned(),
+        None => return Ok(()),
+        Some(committed) => match committed.study() {
+            Some(name) if name == *study => return Ok(()),
+            Some(name) => {
+                format!("holds the committed result of the study {name}, and this one is {study}")
+            }
+            None => "holds reports that were not committed by `--accept`: there is no frozen.json"
+                .to_owned(),
+        },
+    };
+    Err(Failure::Rejected(anyhow!(
+        "{} {problem}; nothing was written: choose another folder with --committed, or remove it first",
+        folder.display()
+    )))
 }
 
 fn accepted(folder: &Path, changed: &[String]) -> String {

@@ -1,11 +1,12 @@
 //! `reachspec report`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 
 use super::Failure;
 use super::frozen::FrozenArgs;
+use crate::record::folder::is_of_run;
 use crate::record::{RunFolder, RunRecord};
 use crate::report::files::{self, Format};
 use crate::report::from_record::render_record;
@@ -51,6 +52,9 @@ pub fn run(args: Args) -> Result<(), Failure> {
         }
         _ => None,
     };
+    if of_record.is_none() {
+        refuse_run_folder(out)?;
+    }
     let record = RunRecord::load(&args.run)?;
     args.frozen.check(&record.study().name)?;
     record.check_trials()?;
@@ -65,10 +69,22 @@ pub fn run(args: Args) -> Result<(), Failure> {
         let mut manifest = record.manifest;
         // A report that is not written anew stays what it was.
         let stays = args.format != Format::Both && manifest.has_own_templates();
-        manifest.note_reports(&folder, args.templates.is_some() || stays)?;
+        let written = |name: &str| args.format.writes(name);
+        manifest.note_reports(&folder, args.templates.is_some() || stays, &written)?;
         manifest.write(&folder)?;
     }
     written
         .iter()
         .try_for_each(|path| super::say(path.display()))
+}
+
+/// What lies in the folder of another run is its evidence.
+fn refuse_run_folder(out: &Path) -> Result<(), Failure> {
+    if !is_of_run(out) {
+        return Ok(());
+    }
+    Err(Failure::Rejected(anyhow!(
+        "{} is the folder of another run, whose reports are evidence; choose another place with --out",
+        out.display()
+    )))
 }

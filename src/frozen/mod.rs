@@ -101,7 +101,7 @@ impl Committed {
     /// # Errors
     /// If a file cannot be written.
     pub fn write(&self, record: &RunRecord, folder: &Path) -> Result<Vec<String>, RecordError> {
-        let before = Self::read(folder)?.map_or_else(BTreeMap::new, |before| before.0);
+        let mut before = Self::read(folder)?.map_or_else(BTreeMap::new, |before| before.0);
         let mut changed = Vec::new();
         for (name, bytes) in &self.0 {
             if before.get(name) != Some(bytes) {
@@ -109,7 +109,13 @@ impl Committed {
                 changed.push(name.clone());
             }
         }
-        for name in before.keys().filter(|name| !self.0.contains_key(*name)) {
+        let replaced =
+            String::from_utf8_lossy(&before.remove("report.md").unwrap_or_default()).into_owned();
+        let shown = |name: &String| replaced.contains(&format!("]({name})"));
+        for name in before
+            .keys()
+            .filter(|name| !self.0.contains_key(*name) && shown(name))
+        {
             let path: PathBuf = folder.join(name);
             fs::remove_file(&path).map_err(|error| RecordError::io("remove", &path, error))?;
             changed.push(name.clone());
@@ -121,6 +127,11 @@ impl Committed {
     fn text(&self, name: &str) -> Option<String> {
         let bytes = self.0.get(name)?;
         Some(String::from_utf8_lossy(bytes).into_owned())
+    }
+
+    /// Name of the study whose result it is; `None` where `frozen.json` is not there or cannot be read.
+    pub fn study(&self) -> Option<String> {
+        Some(self.facts()?.study)
     }
 
     /// `frozen.json`, where it is there and can be read.

@@ -260,6 +260,13 @@ impl RunFolder {
     }
 }
 
+/// Whether a folder holds the record of a run, finished or not.
+pub fn is_of_run(folder: &Path) -> bool {
+    ["manifest.json", "trials.sqlite"]
+        .iter()
+        .any(|file| folder.join(file).is_file())
+}
+
 /// Whether a file of the record, by its name in the folder, is a report or a figure of one.
 pub fn is_report(name: &str) -> bool {
     let figure = name.strip_prefix("figures/");

@@ -162,7 +162,7 @@ impl Manifest {
         Ok(())
     }
 
-    /// Notes the reports of a finished run as they are now in its folder.
+    /// Notes the reports of a finished run as they are now in its folder: those that were `written`, by name. The others stay what they were.
     ///
     /// # Errors
     /// If they cannot be read.
@@ -170,10 +170,12 @@ impl Manifest {
         &mut self,
         run: &RunFolder,
         own_templates: bool,
+        written: &dyn Fn(&str) -> bool,
     ) -> Result<(), RecordError> {
         let reports = run.hash_reports()?;
         if let Some(evidence) = &mut self.evidence {
-            (evidence.files).retain(|name, _| !folder::is_report(name));
+            (evidence.files).retain(|name, _| !folder::is_report(name) || !written(name));
+            let reports = reports.into_iter().filter(|(name, _)| written(name));
             evidence.files.extend(reports);
             evidence.own_templates = own_templates;
         }

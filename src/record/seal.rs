@@ -15,6 +15,12 @@ struct SealedFile {
 }
 
 impl Predictions {
+    /// Whether these are the predictions that stand behind the seal in a folder.
+    pub fn are_sealed(&self, run: &RunFolder) -> bool {
+        SealedPredictions::load(run)
+            .is_ok_and(|earlier| earlier.seal.sha256 == canonical::hash(self))
+    }
+
     /// Writes the predictions behind a seal. The same predictions keep the seal that they have, and its time; other ones are kept
     /// beside the new as `predictions.superseded-N.json`.
     ///

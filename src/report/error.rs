@@ -9,6 +9,14 @@ pub enum ReportError {
     /// The folder given with `--templates` is none.
     #[error("{}: no such folder; give --templates a folder with files such as report.md.jinja", .0.display())]
     NoTemplates(PathBuf),
+    /// A file in the folder given with `--templates` would silently do nothing.
+    #[error("{}: {problem}", file.display())]
+    Unused {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        problem: String,
+    },
     /// A template is wrong: syntax, an unknown name, or it ran out of fuel.
     #[error("template {template}, line {line}: {problem}")]
     Template {

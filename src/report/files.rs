@@ -31,6 +31,17 @@ pub enum Format {
     Both,
 }
 
+impl Format {
+    /// Whether a file of the reports, by its name in the folder, is written in this format.
+    pub fn writes(self, name: &str) -> bool {
+        match self {
+            Self::Both => true,
+            Self::Html => name == "report.html",
+            Self::Md => name != "report.html",
+        }
+    }
+}
+
 /// Writes the reports into the folder `out`, which may be the run folder itself, and returns their paths. Figures that an earlier report left
 /// there, and this one has no more, are removed.
 ///
@@ -48,7 +59,7 @@ pub fn write(
         for (name, svg) in &rendered.figures {
             run.write(&figures.join(name), svg.as_bytes())?;
         }
-        remove_stale(rendered, &figures)?;
+        remove_stale(rendered, out)?;
         written.push(out.join("report.md"));
         run.write(&written[0], rendered.markdown.as_bytes())?;
     }
@@ -60,9 +71,13 @@ pub fn write(
     Ok(written)
 }
 
-fn remove_stale(rendered: &Rendered, figures: &Path) -> Result<(), RecordError> {
-    for name in our_figures(figures)? {
-        if !rendered.figures.contains_key(&name) {
+/// Removes the figures that the report which is about to be replaced shows, and the new one does not: nobody else's.
+fn remove_stale(rendered: &Rendered, out: &Path) -> Result<(), RecordError> {
+    let replaced = fs::read_to_string(out.join("report.md")).unwrap_or_default();
+    let figures = out.join("figures");
+    for name in our_figures(&figures)? {
+        let shown = replaced.contains(&format!("](figures/{name})"));
+        if shown && !rendered.figures.contains_key(&name) {
             let path = figures.join(name);
             fs::remove_file(&path).map_err(|e| RecordError::io("remove", &path, e))?;
         }
@@ -103,15 +118,18 @@ mod tests {
         let run = RunFolder::create_or_open(&root.path().join("run")).unwrap();
         let out = root.path().join("out");
         fs::create_dir_all(out.join("figures")).unwrap();
-        for name in ["windows-9-gone.svg", "mine.svg", "windows-9.txt"] {
+        for name in ["windows-9-gone.svg", "windows-mine.svg", "windows-9.txt"] {
             fs::write(out.join("figures").join(name), "x").unwrap();
         }
+        let earlier = "![](figures/windows-9-gone.svg)";
+        fs::write(out.join("report.md"), earlier).unwrap();
         let rendered = crate::report::render(&Fixture::new().input(), None).unwrap();
         let written = write(&rendered, Format::Both, &run, &out).unwrap();
         assert_eq!(written, [out.join("report.md"), out.join("report.html")]);
         assert!(!out.join("figures/windows-9-gone.svg").exists());
         assert!(
-            out.join("figures/mine.svg").exists() && out.join("figures/windows-9.txt").exists()
+            out.join("figures/windows-mine.svg").exists()
+                && out.join("figures/windows-9.txt").exists()
         );
         let files = fs::read_dir(out.join("figures")).unwrap().count();
         assert_eq!(files, rendered.figures.len() + 2);

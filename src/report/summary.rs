@@ -45,7 +45,7 @@ impl Summary {
         };
         let mut others = Vec::new();
         others.extend(ceiling(input.verdicts));
-        others.extend(forecast(input.verdicts));
+        others.extend(forecast(input.verdicts, input.study.thresholds.confidence));
         others.push(format!("finding: {}", finished.finding));
         others.extend(caution(input));
         others.push(format!("seal: {}", finished.seal));
@@ -132,22 +132,22 @@ fn ceiling(verdicts: &Verdicts) -> Option<String> {
         compared => format!("; {} in the report", counted(compared - 1, "other")),
     };
     Some(format!(
-        "ceiling by {}{flag}: mean absolute error {:.3} in cosθ over {} branches{others}",
+        "ceiling by {}{flag}: mean absolute error {:.3} in cosθ over {}{others}",
         best.predictor.name(),
         overall.mean_absolute_error,
-        overall.branches,
+        counted(overall.branches, "branch"),
     ))
 }
 
 /// The sealed forecast against always giving the commoner answer.
-fn forecast(verdicts: &Verdicts) -> Option<String> {
+fn forecast(verdicts: &Verdicts, confidence: f64) -> Option<String> {
     let all = forecasts::of_all(&verdicts.scoreboard.forecasts).filter(|all| all.scored > 0)?;
     Some(format!(
         "open/closed forecast: right for {} of {}; the commoner answer for {}: {}",
         all.right,
         all.scored,
         all.majority,
-        forecasts::conclusion(all)
+        forecasts::conclusion(all, confidence)
     ))
 }
 

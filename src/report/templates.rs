@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use super::error::ReportError;
 use super::format::thousands;
 use super::text;
+use crate::spec::suggest;
 
 macro_rules! built_in {
     ($($name:literal),* $(,)?) => {
@@ -67,8 +68,66 @@ pub fn environment(folder: Option<&Path>) -> Result<Environment<'static>, Report
         Some(folder) if !folder.is_dir() => return Err(ReportError::NoTemplates(folder.into())),
         folder => folder.map(Path::to_path_buf),
     };
+    if let Some(folder) = &folder {
+        check_names(folder)?;
+    }
     environment.set_loader(move |name| load(folder.as_deref(), name));
+    // Syntax now, rather than when the study has run.
+    for (name, _) in BUILT_IN {
+        environment.get_template(name)?;
+    }
     Ok(environment)
+}
+
+/// A file that replaces no template, and that none of the folder's includes, is a slip of the pen.
+fn check_names(folder: &Path) -> Result<(), ReportError> {
+    let mut names = Vec::new();
+    list(folder, "", 0, &mut names);
+    let texts: Vec<String> = (names.iter())
+        .filter_map(|name| std::fs::read_to_string(folder.join(name)).ok())
+        .collect();
+    let unused = |problem: String, name: &str| ReportError::Unused {
+        file: folder.join(name),
+        problem,
+    };
+    for name in &names {
+        let known = BUILT_IN.iter().any(|(built_in, _)| built_in == name);
+        if known && !folder.join(name).is_file() {
+            return Err(unused("is no file".into(), name));
+        }
+        let is_template = [".jinja", ".css", ".js"]
+            .iter()
+            .any(|ending| name.ends_with(ending));
+        if is_template && !known && !texts.iter().any(|text| text.contains(name.as_str())) {
+            let nearest = suggest::nearest(name, BUILT_IN.iter().map(|(name, _)| *name));
+            let meant = nearest.map_or(String::new(), |meant| format!("; did you mean {meant}?"));
+            let problem =
+                format!("replaces no template, and no template in the folder includes it{meant}");
+            return Err(unused(problem, name));
+        }
+    }
+    Ok(())
+}
+
+/// Names of what lies in a folder and in its folders, as templates are named.
+fn list(folder: &Path, prefix: &str, depth: usize, names: &mut Vec<String>) {
+    let Ok(entries) = std::fs::read_dir(folder.join(prefix)) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let Ok(name) = entry.file_name().into_string() else {
+            continue;
+        };
+        let name = format!("{prefix}{name}");
+        let is_template = BUILT_IN.iter().any(|(built_in, _)| *built_in == name);
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() && !is_template && depth < 4 => {
+                list(folder, &format!("{name}/"), depth + 1, names);
+            }
+            _ => names.push(name),
+        }
+    }
+    names.sort();
 }
 
 /// The hash by which a page's Content-Security-Policy lets one inline script run.

@@ -25,7 +25,7 @@ pub mod schema;
 pub mod set;
 pub mod source;
 pub mod starter;
-mod suggest;
+pub(crate) mod suggest;
 pub mod summary;
 pub mod target;
 pub mod tree;

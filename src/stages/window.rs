@@ -146,6 +146,11 @@ impl Branch<'_> {
             (Threshold::Above { .. }, Threshold::Above { .. }) => Window::Censored {
                 evidence: self.reached(horizon),
             },
+            (Threshold::At { budgets, .. }, _) if budgets == 0.0 => Window::Undecided {
+                evidence:
+                    "the unsteered model flips by itself: nothing is known of what a dose does"
+                        .into(),
+            },
             (Threshold::At { budgets, .. }, ceiling) if budgets < ceiling.budgets() => {
                 match overlap(*interval, verdict.ceiling_interval) {
                     true => Window::Undecided {

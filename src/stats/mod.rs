@@ -42,6 +42,18 @@ pub fn median(values: &[f64]) -> Option<f64> {
     quantile(values, 0.5)
 }
 
+/// Exact two-sided McNemar test: the probability, if two methods are equally good, that among the cases in which only one of them is right
+/// one method is alone at least as often as here. 1 when there is no such case.
+pub fn mcnemar(only_first: usize, only_second: usize) -> f64 {
+    let n = only_first + only_second;
+    let (mut term, mut tail) = (0.5_f64.powi(n as i32), 0.0);
+    for k in 0..=only_first.min(only_second) {
+        tail += term;
+        term *= (n - k) as f64 / (k + 1) as f64;
+    }
+    (2.0 * tail).min(1.0)
+}
+
 /// Score interval of a binomial share (Wilson 1927). `None` when `trials` is 0.
 pub fn wilson(successes: usize, trials: usize, confidence: f64) -> Option<Interval> {
     if trials == 0 {
@@ -209,5 +221,20 @@ mod tests {
         let once = cluster_bootstrap(&clusters, mean, 0.95, 7).unwrap();
         assert_eq!(Some(once), cluster_bootstrap(&clusters, mean, 0.95, 7));
         assert!(once.low < 20.0 && 20.0 < once.high && once.low > 12.0 && once.high < 28.0);
+    }
+
+    #[test]
+    fn mcnemar_is_the_exact_binomial_test() {
+        for (first, second, p) in [
+            (0, 0, 1.0),
+            (1, 0, 1.0),
+            (5, 1, 0.21875),
+            (1, 5, 0.21875),
+            (6, 0, 0.03125),
+            (20, 3, 0.000_488_281_25),
+        ] {
+            let found = mcnemar(first, second);
+            assert!((found - p).abs() < 1e-8, "{first}:{second}: {found}");
+        }
     }
 }

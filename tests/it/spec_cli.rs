@@ -246,3 +246,23 @@ fn a_readout_text_that_is_not_its_first_token_is_pointed_out_and_accepted() {
     }
     assert_eq!(arguments("el").2, "");
 }
+
+#[test]
+fn prompts_that_the_model_cannot_tell_apart_are_pointed_out() {
+    let prompts =
+        "prompts.english={inline: [{text: the fox}, {text: the cat}, {text: 'the  fox'}]}";
+    let spanish = "prompts.spanish={inline: [{text: a}, {text: the}, {text: cat}]}";
+    let (code, _, err) = at_root(&[
+        "check",
+        "specs/quickstart.yaml",
+        "--set",
+        prompts,
+        "--set",
+        spanish,
+    ]);
+    assert_eq!(code, 0, "{err}");
+    assert!(
+        err.contains("1 of the 3 prompts of `prompts.english` repeat the tokens of another one, such as `2` those of `0`"),
+        "{err}"
+    );
+}

@@ -287,3 +287,120 @@ fn an_extended_run_cannot_be_accepted() {
     assert!(fresh.status.success());
     assert!(committed.join("frozen.json").exists());
 }
+
+/// What a command said on standard error, and that it was refused.
+fn refused(args: &[&str]) -> String {
+    let output = reachspec(args);
+    assert_eq!(
+        output.status.code(),
+        Some(2),
+        "reachspec {}",
+        args.join(" ")
+    );
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn nothing_is_written_over_what_is_not_the_commands_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let [run, other, mine] = ["run", "other", "mine"].map(|name| folder.path().join(name));
+    let grid = ["--set", "doses.grid=[0.6]"];
+    assert!(small(&run, &grid).status.success());
+    assert!(small(&other, &grid).status.success());
+    std::fs::create_dir(&mine).unwrap();
+    let spec = mine.join("spec.yaml");
+    std::fs::write(&spec, "mine").unwrap();
+    std::fs::write(mine.join("report.md"), "mine").unwrap();
+    let [from, over, mine_at, spec_at] =
+        [&run, &other, &mine, &spec].map(|path| path.to_str().unwrap());
+    let trials = format!("{over}/trials.sqlite");
+    let figure = format!("{over}/figures/trials.csv");
+
+    assert!(refused(&["export", from, "--out", &trials]).contains("evidence"));
+    assert!(refused(&["export", from, "--out", &figure]).contains("evidence"));
+    assert!(refused(&["export", from, "--out", spec_at]).contains("by its name no table"));
+    assert!(refused(&["report", from, "--out", over]).contains("another run"));
+    assert!(
+        refused(&["report", from, "--accept", "--committed", over])
+            .contains("is the folder of a run")
+    );
+    assert!(
+        refused(&["report", from, "--accept", "--committed", mine_at])
+            .contains("there is no frozen.json")
+    );
+    assert_eq!(read(&mine, "report.md"), "mine");
+    assert_eq!(read(&mine, "spec.yaml"), "mine");
+    succeeds(&["verify", over]);
+
+    // Somebody else's figure stays, whatever its name; and so does the committed result of another study.
+    let figures = folder.path().join("reports/figures");
+    let at = figures.parent().unwrap().to_str().unwrap();
+    succeeds(&["report", from, "--out", at]);
+    std::fs::write(figures.join("windows-mine.svg"), "mine").unwrap();
+    succeeds(&["report", from, "--out", at]);
+    assert_eq!(read(&figures, "windows-mine.svg"), "mine");
+    let committed = folder.path().join("committed");
+    let at = committed.to_str().unwrap();
+    succeeds(&["report", from, "--accept", "--committed", at]);
+    let facts = read(&committed, "frozen.json").replace("quickstart", "elsewhere");
+    std::fs::write(committed.join("frozen.json"), facts).unwrap();
+    assert!(
+        refused(&["report", from, "--accept", "--committed", at]).contains("the study elsewhere")
+    );
+}
+
+#[test]
+fn a_finished_run_stays_finished_until_something_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let grid = ["--set", "doses.grid=[0.6]"];
+    assert!(small(&run, &grid).status.success());
+    let manifest = read(&run, "manifest.json");
+    assert!(
+        small(&run, &[&grid[..], &["--until", "seal"]].concat())
+            .status
+            .success()
+    );
+    assert_eq!(read(&run, "manifest.json"), manifest);
+    succeeds(&["verify", run.to_str().unwrap()]);
+
+    // A report that is not written anew keeps its hash: an edit stays an edit.
+    let report = run.join("report.md");
+    let edited = read(&run, "report.md") + "\nAll are open.\n";
+    std::fs::write(&report, edited).unwrap();
+    let at = run.to_str().unwrap();
+    succeeds(&["report", at, "--format", "html"]);
+    assert_eq!(reachspec(&["verify", at]).status.code(), Some(5));
+    succeeds(&["report", at]);
+    succeeds(&["verify", at]);
+}
+
+#[test]
+fn templates_that_would_do_nothing_or_fail_are_refused_before_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let templates = folder.path().join("templates");
+    std::fs::create_dir(&templates).unwrap();
+    let run = folder.path().join("run");
+    let with = ["--templates", templates.to_str().unwrap()];
+    for (name, text, said) in [
+        ("raport.md.jinja", "x", "did you mean report.md.jinja?"),
+        (
+            "report.md.jinja",
+            "{% if %}",
+            "template report.md.jinja, line 1",
+        ),
+    ] {
+        std::fs::write(templates.join(name), text).unwrap();
+        let output = small(&run, &with);
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            !output.status.success() && message.contains(said),
+            "{message}"
+        );
+        assert!(!run.exists());
+        std::fs::remove_file(templates.join(name)).unwrap();
+    }
+    std::fs::create_dir(templates.join("style.css")).unwrap();
+    let message = String::from_utf8(small(&run, &with).stderr).unwrap();
+    assert!(message.contains("style.css: is no file"), "{message}");
+}

@@ -58,6 +58,8 @@ pub struct Difference {
     /// The trials, when there is any difference in them or in their judgements; null when they are the same. Which of them differ is
     /// not said: they are compared by their digests.
     pub rollouts: Option<RolloutChange>,
+    /// Branches that were measured in both runs: only these have thresholds and windows to compare.
+    pub compared: usize,
     /// Triggers at each horizon, and ceilings. Those of which nothing but a bound was measured in either run come last.
     pub thresholds: Vec<ThresholdChange>,
     /// Windows, neurons and outcome classes.
@@ -116,6 +118,7 @@ impl Difference {
             only_in_one: measured::only_in_one(first, second),
             predictions: predictions::changes(first, second, tolerance),
             rollouts: rollouts(first, second)?,
+            compared: verdicts::compared(&first.verdicts, &second.verdicts),
             thresholds: verdicts::thresholds(&first.verdicts, &second.verdicts, tolerance),
             verdicts: verdicts::changes(&first.verdicts, &second.verdicts),
             scoreboard: scores::changes(&first.verdicts, &second.verdicts),

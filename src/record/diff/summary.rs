@@ -42,11 +42,19 @@ impl Difference {
                 _ => counted(count, noun),
             })
             .collect();
+        let measured = self.compared > 0;
         let foundations = !self.predictions.foundations.is_empty();
         let others = [
             (foundations, "what predictions rest on"),
             (self.rollouts.is_some(), "rollouts"),
-            (!self.only_in_one.is_empty(), "what was measured"),
+            (
+                measured && !self.only_in_one.is_empty(),
+                "what was measured",
+            ),
+            (
+                !measured,
+                "everything that was measured, as no branch was measured in both",
+            ),
         ];
         let others = others.iter().filter(|(differs, _)| *differs);
         parts.extend(others.map(|(_, what)| (*what).to_owned()));
@@ -78,15 +86,16 @@ impl Difference {
     fn same_parts(&self) -> Vec<String> {
         let verdicts = &self.verdicts;
         let predictions = &self.predictions;
+        let measured = self.compared > 0;
         let parts = [
             (self.spec.is_empty(), "spec"),
             (!self.has_other(InputKind::Model), "model"),
             (!self.has_other_prompts(), "prompts"),
             (predictions.is_empty(), "predictions"),
             (self.rollouts.is_none(), "rollouts"),
-            (self.thresholds.is_empty(), "thresholds"),
-            (verdicts.is_empty(), "verdicts"),
-            (self.scoreboard.is_empty(), "scoreboard"),
+            (measured && self.thresholds.is_empty(), "thresholds"),
+            (measured && verdicts.is_empty(), "verdicts"),
+            (measured && self.scoreboard.is_empty(), "scoreboard"),
         ];
         let same = parts.iter().filter(|(same, _)| *same);
         same.map(|(_, what)| (*what).to_owned()).collect()

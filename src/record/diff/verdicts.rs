@@ -119,6 +119,13 @@ impl ThresholdChange {
     }
 }
 
+/// How many branches both runs measured.
+pub fn compared(first: &Verdicts, second: &Verdicts) -> usize {
+    of_both(first, second)
+        .map(|(one, other)| branches_of_both(one, other).count())
+        .sum()
+}
+
 /// Compares conclusions. Evidence that reads otherwise makes no difference by itself: its figures are those of the thresholds.
 pub fn changes(first: &Verdicts, second: &Verdicts) -> VerdictChanges {
     let mut found = VerdictChanges::default();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{attribution, forecasts, scoreboard};
+use super::{attribution, classes, forecasts, scoreboard};
 use crate::report::format::{coordinate, counted, fixed, keyword, percent, thousands};
 use crate::report::input::Input;
 use crate::report::text::label;
@@ -33,6 +33,8 @@ pub struct Answer {
     pub forecast: String,
     /// What gradient attribution says of control, one sentence per behaviour.
     pub attribution: Vec<String>,
+    /// Of typed behaviours: which of the classes that count as a flip are reached, in sentences.
+    pub classes: Vec<String>,
     /// What a reader must know before believing the above; often empty.
     pub cautions: Vec<String>,
 }
@@ -52,7 +54,7 @@ pub struct BehaviorAnswer {
     pub parts: Vec<Part>,
     /// Branches of the held-out neurons by verdict, in a sentence.
     pub branches: String,
-    /// The same count on control neurons, in a sentence; absent without any.
+    /// The same count on controls, which are neurons or random directions, in a sentence; absent without any.
     pub controls: Option<String>,
 }
 
@@ -75,6 +77,7 @@ pub fn build(input: &Input) -> Answer {
         prediction: scoreboard::prediction_sentence(input),
         forecast: forecasts::sentence(input),
         attribution: attribution::sentences(input),
+        classes: classes::build(input).map_or(Vec::new(), |classes| classes.sentences),
         cautions: cautions(input),
     }
 }
@@ -111,7 +114,7 @@ fn behavior(input: &Input, name: &str) -> BehaviorAnswer {
             format!(
                 "For comparison, {} of {} open{undecided}.",
                 thousands(open),
-                counted(controls.len(), "control neuron")
+                counted(controls.len(), "control")
             )
         }),
     }
@@ -143,6 +146,7 @@ fn sentence(input: &Input, name: &str, open: usize, held_out: &[&NeuronVerdict])
         ),
     };
     let why = match open {
+        0 if unknown == total => format!("no window could be decided within {horizon} tokens"),
         0 if unknown > 0 => format!(
             "{} could not be decided within {horizon} tokens, the others are closed",
             thousands(unknown)

@@ -1,11 +1,16 @@
 //! How the sealed open/closed forecasts fared, and what may be concluded.
 
+use std::cmp::Ordering;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::report::format::{NOTHING, counted, level, percent, percent_interval, share, thousands};
+use crate::report::format::{
+    NOTHING, counted, fixed, level, percent, percent_interval, share, thousands,
+};
 use crate::report::input::Input;
 use crate::stages::scoreboard::ForecastScore;
+use crate::stats;
 
 /// Fewer scored neurons than this are called few.
 const FEW: usize = 20;
@@ -32,7 +37,7 @@ pub struct ForecastRow {
 }
 
 /// One row of the scoreboard.
-pub fn row(score: &ForecastScore) -> ForecastRow {
+pub fn row(score: &ForecastScore, confidence: f64) -> ForecastRow {
     ForecastRow {
         behavior: score.behavior.clone(),
         right: share(score.right, score.scored),
@@ -41,26 +46,49 @@ pub fn row(score: &ForecastScore) -> ForecastRow {
         foretold: share(score.open_foretold, score.foretold),
         found: share(score.open_foretold, score.open),
         undecided: score.undecided,
-        conclusion: conclusion(score),
+        conclusion: conclusion(score, confidence),
     }
 }
 
-/// What the forecast's interval says against the baseline, in words.
-pub fn conclusion(score: &ForecastScore) -> String {
-    let Some(interval) = score.interval.filter(|_| score.scored > 0) else {
+/// What a forecast is against the baseline, in words. Both answer for the same neurons: McNemar's test asks those on which only one is right.
+pub fn conclusion(score: &ForecastScore, confidence: f64) -> String {
+    if score.scored == 0 {
         return "nothing could be scored".into();
+    }
+    let (forecast, baseline) = alone(score);
+    let p = stats::mcnemar(forecast, baseline);
+    let verdict = match forecast.cmp(&baseline) {
+        _ if p > 1.0 - confidence => "not shown to be better than the baseline",
+        Ordering::Less => "worse than the baseline",
+        _ => "better than the baseline",
     };
-    let baseline = score.majority as f64 / score.scored as f64;
-    let verdict = if interval.low > baseline {
-        "better than the baseline"
-    } else if interval.high < baseline {
-        "worse than the baseline"
-    } else {
-        "the interval includes the baseline, so the forecast is not shown to be better"
-    };
-    match score.scored {
-        few if few < FEW => format!("{verdict}; few neurons ({few})"),
-        _ => verdict.into(),
+    let mut said = format!(
+        "{verdict} (right where it is not: {forecast}, the reverse: {baseline}; p {})",
+        probability(p)
+    );
+    if score.scored < FEW {
+        said += &format!("; few neurons ({})", score.scored);
+    }
+    said
+}
+
+/// Neurons for which only the forecast is right, and for which only the commoner answer is.
+fn alone(score: &ForecastScore) -> (usize, usize) {
+    let closed_foretold = score.scored - score.foretold;
+    let closed_right = score.right - score.open_foretold;
+    match 2 * score.open > score.scored {
+        // The baseline says open.
+        true => (closed_right, closed_foretold - closed_right),
+        false => (score.open_foretold, score.foretold - score.open_foretold),
+    }
+}
+
+fn probability(p: f64) -> String {
+    match p {
+        p if p < 0.0001 => "< 0.0001".into(),
+        p if p < 0.01 => format!("= {}", fixed(p, 4)),
+        p if p < 0.1 => format!("= {}", fixed(p, 3)),
+        p => format!("= {}", fixed(p, 2)),
     }
 }
 
@@ -99,7 +127,7 @@ pub fn sentence(input: &Input) -> String {
         )),
         thousands(all.majority),
         percent(all.majority, all.scored),
-        capitalised(&conclusion(all)),
+        capitalised(&conclusion(all, input.study.thresholds.confidence)),
         thousands(all.foretold),
         thousands(all.open_foretold),
         thousands(all.open),

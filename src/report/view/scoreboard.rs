@@ -86,7 +86,7 @@ pub fn build(input: &Input) -> Scoreboard {
             .map(|s| triggers::row(input, s))
             .collect(),
         forecasts: (board.forecasts.iter().take(forecasts))
-            .map(forecasts::row)
+            .map(|score| forecasts::row(score, input.study.thresholds.confidence))
             .collect(),
         confidence: input.confidence(),
         level: level(input.study.ceiling.interval),

@@ -71,9 +71,34 @@ fn one_set(
         context.reject(&path.key("skip"), message, "make `skip` smaller");
     }
     let prompts = unique(context, prompts);
-    (prompts.into_iter())
+    let prompts: Vec<Prompt> = (prompts.into_iter())
         .filter_map(|prompt| encode(context, prompt, longest))
-        .collect()
+        .collect();
+    warn_of_repeats(context, path, &prompts);
+    prompts
+}
+
+/// Prompts that the model cannot tell apart are one prompt, and make intervals too narrow.
+fn warn_of_repeats(context: &mut Context<'_>, path: &SpecPath, prompts: &[Prompt]) {
+    let mut first: BTreeMap<(&[TokenId], String), &str> = BTreeMap::new();
+    let mut repeats = Vec::new();
+    for prompt in prompts {
+        let content = (&prompt.tokens[..], format!("{:?}", prompt.expect));
+        match first.get(&content) {
+            Some(earlier) => repeats.push((*earlier, prompt.id.as_str())),
+            None => drop(first.insert(content, &prompt.id)),
+        }
+    }
+    let Some((one, other)) = repeats.first() else {
+        return;
+    };
+    let message = format!(
+        "{} of the {} prompts of `{path}` repeat the tokens of another one, such as `{other}` those of `{one}`",
+        repeats.len(),
+        prompts.len()
+    );
+    let help = "they count as prompts of their own, so that intervals come out too narrow: leave them out; or the vocabulary lacks the words in which they differ";
+    context.warn(path, message, help);
 }
 
 /// The positions that `skip` and `limit` keep.
