@@ -146,7 +146,7 @@ impl Branch<'_> {
             (Threshold::Above { .. }, Threshold::Above { .. }) => Window::Censored {
                 evidence: self.reached(horizon),
             },
-            (Threshold::At { budgets, .. }, _) if budgets == 0.0 => Window::Undecided {
+            (Threshold::At { budgets: 0.0, .. }, _) => Window::Undecided {
                 evidence:
                     "the unsteered model flips by itself: nothing is known of what a dose does"
                         .into(),

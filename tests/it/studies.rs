@@ -404,3 +404,21 @@ fn templates_that_would_do_nothing_or_fail_are_refused_before_the_run() {
     let message = String::from_utf8(small(&run, &with).stderr).unwrap();
     assert!(message.contains("style.css: is no file"), "{message}");
 }
+
+#[test]
+fn what_flips_without_a_dose_is_no_window() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let always = "behaviors.language-routing.flipped_when={regex: '.'}";
+    let output = small(&run, &["--set", "doses.grid=[0.6]", "--set", always]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        said.starts_with("language-routing: 0 of 16 held-out neurons open, 16 undecided"),
+        "{said}"
+    );
+    assert!(
+        said.contains("caution: The unsteered model already shows the flipped behaviour"),
+        "{said}"
+    );
+    assert!(read(&run, "report.md").contains("the unsteered model flips by itself"));
+}
