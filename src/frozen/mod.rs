@@ -109,13 +109,10 @@ impl Committed {
                 changed.push(name.clone());
             }
         }
-        let replaced =
-            String::from_utf8_lossy(&before.remove("report.md").unwrap_or_default()).into_owned();
-        let shown = |name: &String| replaced.contains(&format!("]({name})"));
-        for name in before
-            .keys()
-            .filter(|name| !self.0.contains_key(*name) && shown(name))
-        {
+        let replaced = before.remove("report.md").unwrap_or_default();
+        let replaced = String::from_utf8_lossy(&replaced);
+        let gone = |name: &&String| !self.0.contains_key(*name) && files::shows(&replaced, name);
+        for name in before.keys().filter(gone) {
             let path: PathBuf = folder.join(name);
             fs::remove_file(&path).map_err(|error| RecordError::io("remove", &path, error))?;
             changed.push(name.clone());

@@ -260,11 +260,9 @@ impl RunFolder {
     }
 }
 
-/// Whether a folder holds the record of a run, finished or not.
+/// Whether a folder holds the record of a run, finished or not. Many folders have a `manifest.json`.
 pub fn is_of_run(folder: &Path) -> bool {
-    ["manifest.json", "trials.sqlite"]
-        .iter()
-        .any(|file| folder.join(file).is_file())
+    folder.join("trials.sqlite").is_file()
 }
 
 /// Whether a file of the record, by its name in the folder, is a report or a figure of one.

@@ -76,13 +76,18 @@ fn remove_stale(rendered: &Rendered, out: &Path) -> Result<(), RecordError> {
     let replaced = fs::read_to_string(out.join("report.md")).unwrap_or_default();
     let figures = out.join("figures");
     for name in our_figures(&figures)? {
-        let shown = replaced.contains(&format!("](figures/{name})"));
+        let shown = shows(&replaced, &format!("figures/{name}"));
         if shown && !rendered.figures.contains_key(&name) {
             let path = figures.join(name);
             fs::remove_file(&path).map_err(|e| RecordError::io("remove", &path, e))?;
         }
     }
     Ok(())
+}
+
+/// Whether a Markdown report shows a figure, by its path beside the report.
+pub fn shows(report: &str, figure: &str) -> bool {
+    report.contains(&format!("]({figure})"))
 }
 
 /// Names of the figures of reports in a folder, by their names; none where there is no folder.

@@ -79,55 +79,46 @@ pub fn environment(folder: Option<&Path>) -> Result<Environment<'static>, Report
     Ok(environment)
 }
 
-/// A file that replaces no template, and that none of the folder's includes, is a slip of the pen.
+/// A file that replaces no template, and that none of the folder's includes, is a slip of the pen. Only the places are looked at in which
+/// built-in templates lie.
 fn check_names(folder: &Path) -> Result<(), ReportError> {
-    let mut names = Vec::new();
-    list(folder, "", 0, &mut names);
-    let texts: Vec<String> = (names.iter())
+    let names = [list(folder, ""), list(folder, "html/")].concat();
+    let is_file = |name: &str| folder.join(name).is_file();
+    let is_template = |name: &&String| name.ends_with(".jinja") && is_file(name);
+    let texts: Vec<String> = (names.iter().filter(is_template))
         .filter_map(|name| std::fs::read_to_string(folder.join(name)).ok())
         .collect();
-    let unused = |problem: String, name: &str| ReportError::Unused {
-        file: folder.join(name),
-        problem,
-    };
     for name in &names {
-        let known = BUILT_IN.iter().any(|(built_in, _)| built_in == name);
-        if known && !folder.join(name).is_file() {
-            return Err(unused("is no file".into(), name));
-        }
-        let is_template = [".jinja", ".css", ".js"]
-            .iter()
-            .any(|ending| name.ends_with(ending));
-        if is_template && !known && !texts.iter().any(|text| text.contains(name.as_str())) {
-            let nearest = suggest::nearest(name, BUILT_IN.iter().map(|(name, _)| *name));
+        let built_in = || BUILT_IN.iter().map(|(name, _)| *name);
+        let problem = if built_in().any(|known| known == name) {
+            (!is_file(name)).then(|| "is no file".to_owned())
+        } else {
+            let used =
+                !name.ends_with(".jinja") || texts.iter().any(|text| text.contains(name.as_str()));
+            let nearest = suggest::nearest(name, built_in());
             let meant = nearest.map_or(String::new(), |meant| format!("; did you mean {meant}?"));
-            let problem =
-                format!("replaces no template, and no template in the folder includes it{meant}");
-            return Err(unused(problem, name));
+            (!used).then(|| {
+                format!("replaces no template, and no template in the folder includes it{meant}")
+            })
+        };
+        if let Some(problem) = problem {
+            let file = folder.join(name);
+            return Err(ReportError::Unused { file, problem });
         }
     }
     Ok(())
 }
 
-/// Names of what lies in a folder and in its folders, as templates are named.
-fn list(folder: &Path, prefix: &str, depth: usize, names: &mut Vec<String>) {
-    let Ok(entries) = std::fs::read_dir(folder.join(prefix)) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        let Ok(name) = entry.file_name().into_string() else {
-            continue;
-        };
-        let name = format!("{prefix}{name}");
-        let is_template = BUILT_IN.iter().any(|(built_in, _)| *built_in == name);
-        match entry.file_type() {
-            Ok(kind) if kind.is_dir() && !is_template && depth < 4 => {
-                list(folder, &format!("{name}/"), depth + 1, names);
-            }
-            _ => names.push(name),
-        }
-    }
+/// What lies in a folder under a prefix, as templates are named, sorted.
+fn list(folder: &Path, prefix: &str) -> Vec<String> {
+    let entries = std::fs::read_dir(folder.join(prefix))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let mut names: Vec<String> = names.map(|name| format!("{prefix}{name}")).collect();
     names.sort();
+    names
 }
 
 /// The hash by which a page's Content-Security-Policy lets one inline script run.

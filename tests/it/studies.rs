@@ -420,5 +420,6 @@ fn what_flips_without_a_dose_is_no_window() {
         said.contains("caution: The unsteered model already shows the flipped behaviour"),
         "{said}"
     );
-    assert!(read(&run, "report.md").contains("the unsteered model flips by itself"));
+    let report = read(&run, "report.md");
+    assert!(report.contains("32 undecided because the unsteered model flips by itself"));
 }

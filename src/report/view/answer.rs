@@ -103,7 +103,7 @@ fn behavior(input: &Input, name: &str) -> BehaviorAnswer {
                 width: format!("{:.1}", 100.0 * count as f64 / held_out.len() as f64),
             })
             .collect(),
-        branches: branches(&held_out),
+        branches: branches(input, &held_out),
         controls: (!controls.is_empty()).then(|| {
             let open = controls.iter().filter(|v| v.open == Some(true)).count();
             let unknown = controls.iter().filter(|v| v.open.is_none()).count();
@@ -184,12 +184,14 @@ fn headline_error(input: &Input, verdicts: &[&NeuronVerdict]) -> Option<(f64, us
     Some((stats::mean(&errors)?, errors.len()))
 }
 
-fn branches(verdicts: &[&NeuronVerdict]) -> String {
-    let windows: Vec<&Window> = verdicts
-        .iter()
-        .flat_map(|v| &v.branches)
-        .map(|b| &b.window)
-        .collect();
+fn branches(input: &Input, verdicts: &[&NeuronVerdict]) -> String {
+    let horizon = input.study.rollout.verdict_place();
+    let branches = || verdicts.iter().flat_map(|v| &v.branches);
+    let windows: Vec<&Window> = branches().map(|b| &b.window).collect();
+    let by_itself = branches()
+        .filter(|b| matches!(b.window, Window::Undecided { .. }))
+        .filter(|b| b.triggers[horizon].trigger.budgets() == 0.0)
+        .count();
     let mut reasons = BTreeMap::new();
     for window in &windows {
         if let Window::Closed { reason, .. } = window {
@@ -198,12 +200,18 @@ fn branches(verdicts: &[&NeuronVerdict]) -> String {
     }
     let count = |wanted: fn(&Window) -> bool| windows.iter().filter(|w| wanted(w)).count();
     let censored = count(|w| matches!(w, Window::Censored { .. }));
-    let undecided = count(|w| matches!(w, Window::Undecided { .. }));
+    let undecided = count(|w| matches!(w, Window::Undecided { .. })) - by_itself;
     let mut tallies = vec![format!("{} open", thousands(count(|w| *w == Window::Open)))];
     if undecided > 0 {
         tallies.push(format!(
             "{} undecided because the intervals of trigger and ceiling overlap",
             thousands(undecided)
+        ));
+    }
+    if by_itself > 0 {
+        tallies.push(format!(
+            "{} undecided because the unsteered model flips by itself",
+            thousands(by_itself)
         ));
     }
     tallies.extend(
