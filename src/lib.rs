@@ -36,6 +36,7 @@
 pub mod cli;
 pub mod coherence;
 pub mod events;
+mod fault;
 pub mod frozen;
 pub mod generated;
 pub mod hub;

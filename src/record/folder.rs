@@ -14,6 +14,7 @@ use super::error::RecordError;
 use super::finite;
 pub use super::layout::render as render_json;
 use super::lock::{Holder, Lock};
+use crate::fault;
 
 /// A folder with the record of one run.
 #[derive(Debug)]
@@ -200,6 +201,7 @@ impl RunFolder {
         // The manifest goes first: without it, what remains is no run.
         for path in present {
             let name = path.file_name().expect("made of names");
+            fault::point();
             fs::rename(&path, aside.join(name)).map_err(|e| RecordError::io("move", &path, e))?;
         }
         Ok(Some(aside))
@@ -322,9 +324,12 @@ fn replace<E: From<io::Error>>(
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
     let mut file = builder.tempfile_in(folder)?;
+    fault::point();
     write(file.as_file_mut())?;
     file.as_file().sync_all()?;
+    fault::point();
     file.persist(path).map_err(|failed| failed.error)?;
+    fault::point();
     #[cfg(unix)]
     File::open(folder)?.sync_all()?;
     Ok(())

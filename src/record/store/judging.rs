@@ -5,6 +5,7 @@ use rusqlite::{Connection, Transaction, params};
 use super::TrialStore;
 use super::judged::StoredOutcome;
 use super::write::{Table, intern};
+use crate::fault;
 use crate::oracles::Span;
 use crate::record::canonical;
 use crate::record::error::RecordError;
@@ -62,7 +63,10 @@ impl JudgementWriter<'_> {
     pub fn finish(mut self) -> Result<(), RecordError> {
         self.insert()?;
         let store = self.store;
-        (self.transaction.commit()).map_err(|source| store.error("record judgements", source))
+        fault::point();
+        (self.transaction.commit()).map_err(|source| store.error("record judgements", source))?;
+        fault::point();
+        Ok(())
     }
 
     fn insert(&mut self) -> Result<(), RecordError> {

@@ -25,6 +25,7 @@ pub use read::StoreDigest;
 pub use write::TrialWriter;
 
 use super::error::RecordError;
+use crate::fault;
 
 /// Version of the tables, in `user_version`.
 const VERSION: i64 = 2;
@@ -121,7 +122,10 @@ impl TrialStore {
         transaction.execute_batch(&schema)?;
         transaction.pragma_update(None, "application_id", APPLICATION)?;
         transaction.pragma_update(None, "user_version", VERSION)?;
-        transaction.commit()
+        fault::point();
+        transaction.commit()?;
+        fault::point();
+        Ok(())
     }
 
     fn check_kind(&self) -> Result<(), RecordError> {

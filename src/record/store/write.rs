@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
 use super::TrialStore;
+use crate::fault;
 use crate::record::canonical;
 use crate::record::error::RecordError;
 use crate::record::packing::{pack_measurements, pack_tokens};
@@ -51,7 +52,10 @@ impl TrialStore {
                 .filter(|recorded| recorded == trial)
                 .ok_or_else(|| contradiction(&path, trial))?;
         }
-        transaction.commit().map_err(error)
+        fault::point();
+        transaction.commit().map_err(error)?;
+        fault::point();
+        Ok(())
     }
 
     /// A writer that records trials in batches.

@@ -1,0 +1,164 @@
+//! Disks that are full, read-only, gone, or somebody else's: a clear error, exit code 4, and a record that goes on to the same bytes.
+
+#![cfg(target_os = "linux")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use crate::small_run::{arguments, assert_made_once, assert_same, finish, results, stored};
+
+/// Runs a shell script with `$RUN` (the program and its arguments) and `$OUT`, the run folder.
+fn shell(script: &str, out: &Path) -> Output {
+    let mut command = Command::new("bash");
+    let words = arguments(out);
+    let run = shlex::try_join(words.iter().map(String::as_str)).unwrap();
+    command
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["-c", script]);
+    command
+        .env("RUN", run)
+        .env("OUT", out)
+        .env("PROGRAM", env!("CARGO_BIN_EXE_reachspec"));
+    command.output().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+/// The run was refused its disk with exit code 4 and these words, and went on when it had one again.
+fn assert_resumed(output: &Output, words: &[&str], out: &Path) {
+    let said = said(output);
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    for word in words {
+        assert!(said.contains(word), "{word} is missing in:\n{said}");
+    }
+    let kept = stored(out);
+    assert_made_once(&finish(out), kept, out);
+    let folder = tempfile::tempdir().unwrap();
+    let whole = folder.path().join("whole");
+    finish(&whole);
+    assert_same(&results(&whole), out, &said);
+}
+
+/// File systems can be mounted in a namespace of one's own, where the machine allows it.
+fn mounts() -> bool {
+    let script = "D=$(mktemp -d); mount -t tmpfs -o size=64k tmpfs $D && umount $D && rmdir $D";
+    let tried = Command::new("unshare")
+        .args(["-rm", "bash", "-c", script])
+        .output();
+    let works = tried.is_ok_and(|output| output.status.success());
+    if !works {
+        eprintln!("skipped: nothing can be mounted here, not even with `unshare -rm`");
+    }
+    works
+}
+
+/// In a namespace of its own, with a small file system at `$OUT`; `keep` copies the run folder to where it is found afterwards.
+fn mounted(script: &str, out: &Path) -> Output {
+    let whole = format!(
+        "set -e; mkdir -p \"$OUT\" \"$OUT.kept\"; unshare -rm bash -c 'mount -t tmpfs -o size=400k tmpfs \"$OUT\"; \
+         keep() {{ cp -r \"$OUT\"/. \"$OUT.kept\"; }}; {script}'"
+    );
+    shell(&whole, out)
+}
+
+fn kept(out: &Path) -> PathBuf {
+    out.with_extension("kept")
+}
+
+#[test]
+fn a_full_disk_stops_the_run_and_loses_nothing() {
+    if !mounts() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let output = mounted("code=0; eval \"$RUN\" || code=$?; keep; exit $code", &out);
+    assert_resumed(
+        &output,
+        &[
+            "the disk is full",
+            "free some space and run the same command again",
+        ],
+        &kept(&out),
+    );
+}
+
+#[test]
+fn a_file_that_may_not_grow_stops_the_run_and_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    for limit in [8, 40, 70, 150] {
+        let out = folder.path().join(format!("run-{limit}"));
+        // The signal would end the program before it could say anything.
+        let script = format!("trap '' XFSZ; ulimit -f {limit}; eval exec \"$RUN\"");
+        assert_resumed(&shell(&script, &out), &["error: "], &out);
+    }
+}
+
+#[test]
+fn a_read_only_folder_is_refused_before_anything_is_computed() {
+    if !mounts() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let output = mounted("mount -o remount,ro \"$OUT\"; eval \"$RUN\"", &out);
+    let said = said(&output);
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    assert!(
+        said.contains("read-only; choose another folder with --out"),
+        "{said}"
+    );
+    assert!(!said.contains("stage_begun"), "{said}");
+}
+
+#[test]
+fn a_mount_that_vanishes_is_an_error_and_not_half_a_record() {
+    if !mounts() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    // The file system lives on at another place, as a disk does whose cable was pulled.
+    let script = "mount -o remount,size=8m \"$OUT\"; mkdir -p \"$OUT.other\"; mount --bind \"$OUT\" \"$OUT.other\"; \
+                  (eval \"$RUN\"; echo $? > \"$OUT.code\") & \
+                  until grep -q since \"$OUT/run.lock\" 2>/dev/null; do sleep 0.01; done; umount -l \"$OUT\"; wait; \
+                  cp -r \"$OUT.other\"/. \"$OUT.kept\"; exit $(cat \"$OUT.code\")";
+    let output = mounted(script, &out);
+    assert_resumed(&output, &["error"], &kept(&out));
+}
+
+#[test]
+fn a_folder_of_somebody_else_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let theirs = folder.path().join("theirs");
+    std::fs::create_dir(&theirs).unwrap();
+    let out = theirs.join("run");
+    let nobody = [
+        "setpriv",
+        "--reuid=65534",
+        "--regid=65534",
+        "--clear-groups",
+    ]
+    .join(" ");
+    let can = shell(
+        &format!("chmod 755 \"$OUT/../..\" \"$OUT/..\"; {nobody} \"$PROGRAM\" --version"),
+        &out,
+    );
+    if !can.status.success() {
+        eprintln!("skipped: nobody can run the program here: {}", said(&can));
+        return;
+    }
+    let output = shell(&format!("eval exec {nobody} \"$RUN\""), &out);
+    let said = said(&output);
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    assert!(
+        said.contains("cannot create") && said.contains("--out"),
+        "{said}"
+    );
+}
