@@ -1,5 +1,8 @@
 //! A run from beginning to end: the stages in order, each result put where the record keeps it.
 
+#[cfg(test)]
+mod load;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 

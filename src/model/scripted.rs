@@ -47,6 +47,33 @@ pub struct Next {
 /// What may follow a context: the prompt and everything generated after it.
 pub type Script = Box<dyn Fn(&[TokenId]) -> Next + Send + Sync>;
 
+/// The words of [`count`].
+pub const COUNTING: [&str; 15] = [
+    "<end>", "one", "two", "three", "four", "five", "un", "deux", "trois", "quatre", "cinq", "zz",
+    "count", "compte", "please",
+];
+
+/// A script that counts `one two … five` and ends, or, flipped, `un deux … cinq`. Once it speaks French, it stays in it: a flip surprises
+/// the unsteered model by one token only. Collapsed, it says `zz` for ever.
+pub fn count(context: &[TokenId]) -> Next {
+    const ENGLISH: TokenId = 1;
+    const FRENCH: TokenId = 6;
+    const NOISE: TokenId = 11;
+    let counted = (context.iter().rev()).find(|word| (ENGLISH..NOISE).contains(*word));
+    let (clean, flipped) = match counted {
+        None => (ENGLISH, FRENCH),
+        // After the last word of a language.
+        Some(&word) if word + 1 == FRENCH || word + 1 == NOISE => (END, END),
+        Some(&word) if word < FRENCH => (word + 1, word + 1 + FRENCH - ENGLISH),
+        Some(&word) => (word + 1, word + 1),
+    };
+    Next {
+        clean,
+        flipped,
+        collapsed: NOISE,
+    }
+}
+
 /// What one branch of a neuron does, in budgets `|g|`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Branch {
@@ -126,32 +153,9 @@ impl ScriptedModel {
         }
     }
 
-    /// A model that answers any prompt by counting `one two … five` and ending, or, flipped, `un deux … cinq`. Once it speaks French,
-    /// it stays in it: a flip surprises the unsteered model by one token only. Collapsed, it says `zz` for ever.
+    /// A model that answers any prompt as [`count`] says.
     pub fn two_languages(layers: usize, d_ff: usize) -> Self {
-        const ENGLISH: TokenId = 1;
-        const FRENCH: TokenId = 6;
-        const NOISE: TokenId = 11;
-        let words = [
-            "<end>", "one", "two", "three", "four", "five", "un", "deux", "trois", "quatre",
-            "cinq", "zz", "count", "compte", "please",
-        ];
-        let script = |context: &[TokenId]| {
-            let counted = (context.iter().rev()).find(|word| (ENGLISH..NOISE).contains(*word));
-            let (clean, flipped) = match counted {
-                None => (ENGLISH, FRENCH),
-                // After the last word of a language.
-                Some(&word) if word + 1 == FRENCH || word + 1 == NOISE => (END, END),
-                Some(&word) if word < FRENCH => (word + 1, word + 1 + FRENCH - ENGLISH),
-                Some(&word) => (word + 1, word + 1),
-            };
-            Next {
-                clean,
-                flipped,
-                collapsed: NOISE,
-            }
-        };
-        Self::new(&words, layers, d_ff, Box::new(script))
+        Self::new(&COUNTING, layers, d_ff, Box::new(count))
     }
 
     /// Gives one neuron a geometry and an effect of its own, or a random direction an effect.

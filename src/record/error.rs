@@ -38,6 +38,15 @@ pub enum RecordError {
         /// When it took the lock, as it said itself.
         since: String,
     },
+    /// The folder is another one than the run began in.
+    #[error(
+        "{}: this is not the folder any more in which the run began: its disk has vanished, or somebody moved or removed it; bring it back and run the same command again: what was recorded is kept in it",
+        path.display()
+    )]
+    Vanished {
+        /// The run folder.
+        path: PathBuf,
+    },
     /// The operating system refused.
     #[error("cannot {action} {}: {remedy}", path.display())]
     Io {
@@ -94,6 +103,7 @@ impl RecordError {
         match self {
             RecordError::Unusable { .. } => ErrorKind::Usage,
             RecordError::Locked { .. }
+            | RecordError::Vanished { .. }
             | RecordError::Io { .. }
             | RecordError::Number { .. }
             | RecordError::Unrecordable { .. } => ErrorKind::Failed,
@@ -130,7 +140,12 @@ impl RecordError {
         RecordError::Store {
             action,
             path: path.to_owned(),
-            remedy: store_remedy(source.sqlite_error_code()),
+            remedy: match source.sqlite_error() {
+                Some(error) if error.extended_code == rusqlite::ffi::SQLITE_READONLY_DBMOVED => {
+                    "its disk has vanished, or somebody moved or removed it; bring it back and run the same command again: what was recorded is kept in it"
+                }
+                _ => store_remedy(source.sqlite_error_code()),
+            },
             source,
         }
     }

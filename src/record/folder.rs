@@ -209,6 +209,11 @@ impl RunFolder {
 
     /// Replaces a file of the record: after a crash it is the old one or the new one, never a part.
     pub fn write(&self, path: &Path, content: &[u8]) -> Result<(), RecordError> {
+        if self.lock.as_ref().is_some_and(|lock| !lock.is_in_place()) {
+            return Err(RecordError::Vanished {
+                path: self.root.clone(),
+            });
+        }
         let folder = path.parent().unwrap_or(&self.root);
         fs::create_dir_all(folder).map_err(|e| RecordError::io("create", folder, e))?;
         replace(folder, path, |file| file.write_all(content))

@@ -15,6 +15,8 @@ use super::error::RecordError;
 pub struct Lock {
     file: File,
     path: PathBuf,
+    /// What the file says.
+    mine: String,
     left_by: Option<Holder>,
 }
 
@@ -60,6 +62,7 @@ impl Lock {
                 return Ok(Self {
                     file,
                     path,
+                    mine,
                     left_by,
                 });
             }
@@ -83,6 +86,11 @@ impl Lock {
         }
     }
 
+    /// Whether the folder is still the one that was locked: its disk may have vanished, or somebody moved or removed it.
+    pub fn is_in_place(&self) -> bool {
+        fs::read(&self.path).is_ok_and(|found| found == self.mine.as_bytes())
+    }
+
     /// The process that held the lock and ended without giving it back.
     pub fn left_by(&self) -> Option<&Holder> {
         self.left_by.as_ref()
@@ -92,7 +100,9 @@ impl Lock {
 impl Drop for Lock {
     fn drop(&mut self) {
         // Removed while it is still locked. What fails here is put right by the next holder.
-        let _ = fs::remove_file(&self.path);
+        if self.is_in_place() {
+            let _ = fs::remove_file(&self.path);
+        }
         let _ = self.file.unlock();
     }
 }

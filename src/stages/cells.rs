@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::sweep::TrialPlan;
+use super::trial_plan::TrialPlan;
 use super::{calibrate, residual_stream, screen, sweep};
 use crate::model::{Cell, LanguageModel, Steering};
 use crate::spec::doses::Apply;
@@ -70,9 +70,8 @@ pub fn of_sweep(
     }
     let subjects = sweep::subjects(study, &screening.groups, &neurons);
     let plan = TrialPlan::of_grid(study, &subjects);
-    let cells = plan.iter().map(|(_, cell)| cell);
     let folder = folder.display().to_string();
-    Ok(CellsFile::new(folder, end_of_text.to_vec(), cells)?)
+    Ok(CellsFile::new(folder, end_of_text.to_vec(), plan.cells())?)
 }
 
 /// Rollouts that the format does not have.
@@ -88,7 +87,7 @@ impl CellsFile {
     pub fn new<'a>(
         model: String,
         end_of_text: Vec<TokenId>,
-        cells: impl Iterator<Item = &'a Cell<'a>>,
+        cells: impl Iterator<Item = Cell<'a>>,
     ) -> Result<Self, Inexpressible> {
         let mut file = Self {
             format: FORMAT,
@@ -195,7 +194,7 @@ mod tests {
             cell(&[5], Some(steering)),
             cell(&[1, 2], Some(steering)),
         ];
-        let file = CellsFile::new("m".into(), vec![9], cells.iter()).unwrap();
+        let file = CellsFile::new("m".into(), vec![9], cells.into_iter()).unwrap();
         assert_eq!(file.prompts, [vec![1, 2], vec![5]]);
         let text = serde_json::to_string(&file).unwrap();
         let read: CellsFile = serde_json::from_str(&text).unwrap();

@@ -9,7 +9,7 @@
 //! | [`screen`] | [`scores`]: contrasts, gradients, pushes; [`residual_stream`]: budgets |
 //! | [`calibrate`] | [`push`] and [`step_ceiling`] on single [`step`]s; [`features`]; rollouts of the calibration neurons |
 //! | [`predict`] | [`ceiling`], [`trigger`] |
-//! | [`sweep`] | [`search`]: doses that depend on what was found; [`cells`], [`plan`] |
+//! | [`sweep`] | [`trial_plan`]: which rollouts; [`search`]: doses that depend on what was found; [`cells`], [`plan`] |
 //! | [`judge`] | [`prompt_set`]: which prompts flipped |
 //! | [`verdict`] | [`threshold`] and [`window`], [`scoreboard`], [`attribution`] |
 
@@ -32,6 +32,7 @@ pub mod step;
 pub mod step_ceiling;
 pub mod sweep;
 pub mod threshold;
+pub mod trial_plan;
 pub mod trigger;
 pub mod verdict;
 pub mod window;

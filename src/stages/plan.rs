@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::{push, step_ceiling};
+use super::{push, step_ceiling, trial_plan};
 use crate::model::decoder::Sizes;
 use crate::model::lanes::{Lanes, Load, Memory, PROGRAM};
 use crate::model::{Cell, LanguageModel, ModelError, Resources, Steering, tensor};
@@ -233,7 +233,7 @@ fn memory(
             };
             let load = Load {
                 parameters: study.model.shape.parameters,
-                cells: trials,
+                cells: trials.min(trial_plan::BATCH),
                 capacity: prompt + study.rollout.longest().0 - 1,
                 prefix: longest - 1,
                 prompt,

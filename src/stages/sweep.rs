@@ -1,17 +1,17 @@
 //! Sweep: every rollout that the study needs, each made once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::calibrate::NeuronCalibration;
 use super::judge::{BehaviorJudge, Curve, Reader};
 use super::predict::SealedPredictions;
 use super::screen::Group;
 use super::search::DoseReason;
+use super::trial_plan::TrialPlan;
 use crate::model::{Cell, LanguageModel, Steering};
 use crate::monitor::Monitor;
-use crate::record::key::{ModelFingerprint, TrialKey, rollout_seed};
+use crate::record::key::rollout_seed;
 use crate::record::store::TrialStore;
-use crate::record::trial::Trial;
 use crate::spec::doses::DoseUnit;
 use crate::study::{Behavior, Prompt, Study};
 use crate::units::{Dose, NeuronId, Sign, TokenId};
@@ -84,70 +84,6 @@ pub fn cell<'a>(
     }
 }
 
-/// Trials by content: two behaviours with the same prompt share its rollouts.
-pub struct TrialPlan<'a> {
-    model: ModelFingerprint,
-    cells: BTreeMap<TrialKey, Cell<'a>>,
-}
-
-impl<'a> TrialPlan<'a> {
-    /// The trials of these subjects at the doses of the grid, with the clean rollouts.
-    pub fn of_grid(study: &'a Study, subjects: &[Subject<'a>]) -> Self {
-        let mut plan = Self::new(study);
-        for subject in subjects {
-            for prompt in subject.prompts {
-                plan.add(cell(study, &prompt.tokens, None));
-            }
-            for neuron in &subject.neurons {
-                for dose in grid(study, neuron) {
-                    plan.add_dose(study, subject.prompts, neuron, &dose);
-                }
-            }
-        }
-        plan
-    }
-
-    fn new(study: &Study) -> Self {
-        Self {
-            model: ModelFingerprint::of(&study.model),
-            cells: BTreeMap::new(),
-        }
-    }
-
-    /// Number of trials.
-    pub fn len(&self) -> usize {
-        self.cells.len()
-    }
-
-    /// Whether there is nothing to do.
-    pub fn is_empty(&self) -> bool {
-        self.cells.is_empty()
-    }
-
-    /// Keys and cells, in the order of keys.
-    pub fn iter(&self) -> impl Iterator<Item = (&TrialKey, &Cell<'a>)> {
-        self.cells.iter()
-    }
-
-    /// One dose on every prompt.
-    fn add_dose(
-        &mut self,
-        study: &Study,
-        prompts: &'a [Prompt],
-        neuron: &NeuronCalibration,
-        dose: &GridDose,
-    ) {
-        for prompt in prompts {
-            let steered = Some((neuron.neuron, dose.dose));
-            self.add(cell(study, &prompt.tokens, steered));
-        }
-    }
-
-    fn add(&mut self, cell: Cell<'a>) {
-        self.cells.insert(TrialKey::of(&self.model, &cell), cell);
-    }
-}
-
 /// The neurons of one behaviour and the prompts on which they are steered.
 pub struct Subject<'a> {
     /// What judges them.
@@ -207,7 +143,7 @@ pub fn run(
     store: &mut TrialStore,
     monitor: &mut Monitor<'_>,
 ) -> anyhow::Result<usize> {
-    let mut made = run_missing(&TrialPlan::of_grid(study, subjects), model, store, monitor)?;
+    let mut made = TrialPlan::of_grid(study, subjects).make_missing(model, store, monitor)?;
     if study.doses.tolerance.is_none() {
         return Ok(made);
     }
@@ -217,13 +153,14 @@ pub fn run(
         let mut plan = TrialPlan::new(study);
         for branch in &branches {
             if let Some((dose, _)) = branch.next(study) {
-                plan.add_dose(study, branch.subject.prompts, branch.neuron, &dose);
+                let steered = Some((branch.neuron.neuron, dose.dose));
+                plan.add(branch.subject.prompts, steered);
             }
         }
         if plan.is_empty() {
             return Ok(made);
         }
-        made += run_missing(&plan, model, store, monitor)?;
+        made += plan.make_missing(model, store, monitor)?;
         read_next(study, subjects, &mut branches, model, store, monitor)?;
     }
 }
@@ -298,33 +235,4 @@ fn read_next(
         }
     }
     Ok(())
-}
-
-/// Makes the planned rollouts that are not in the store yet. Returns how many were made.
-pub fn run_missing(
-    plan: &TrialPlan<'_>,
-    model: &dyn LanguageModel,
-    store: &mut TrialStore,
-    monitor: &mut Monitor<'_>,
-) -> anyhow::Result<usize> {
-    let known = store.keys()?;
-    let missing: Vec<(&TrialKey, &Cell<'_>)> = plan
-        .iter()
-        .filter(|(key, _)| !known.contains(*key))
-        .collect();
-    monitor.rollouts(plan.len(), plan.len() - missing.len());
-    let cells: Vec<Cell<'_>> = missing.iter().map(|(_, cell)| (*cell).clone()).collect();
-    let mut writer = store.writer();
-    let made = model.rollouts(&cells, &mut |i, rollout| {
-        let tokens = rollout.tokens.len();
-        let text = model.decode(&rollout.tokens);
-        writer.push(Trial::new(&plan.model, missing[i].1, rollout, text)?)?;
-        monitor.rollout_made(tokens);
-        Ok(())
-    });
-    // What has ended is kept, also when the others were stopped or failed.
-    let kept = writer.finish();
-    made?;
-    kept?;
-    Ok(missing.len())
 }

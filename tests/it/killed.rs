@@ -7,13 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::small_run::{assert_made_once, assert_same, finish, results, run, stored};
+use crate::small_run::{assert_made_once, assert_same, finish, is_long, run, stored, whole};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-
-fn is_long() -> bool {
-    std::env::var_os("REACHSPEC_LONG").is_some()
-}
 
 fn signal(id: u32, name: &str) {
     // It may have ended in the meantime.
@@ -35,13 +31,11 @@ fn killed_after(wait: Duration, with: &str, out: &Path) -> ExitStatus {
 #[test]
 fn killed_at_random_again_and_again() {
     let folder = tempfile::tempdir().unwrap();
-    let undisturbed = folder.path().join("whole");
     let begun = Instant::now();
-    finish(&undisturbed);
+    let undisturbed = whole();
     let took = begun.elapsed();
-    let whole = results(&undisturbed);
 
-    let kills = if is_long() { 200 } else { 12 };
+    let kills = if is_long() { 200 } else { 6 };
     let mut random = ChaCha8Rng::seed_from_u64(7);
     let (mut killed, mut runs) = (0, 0);
     while killed < kills {
@@ -62,7 +56,7 @@ fn killed_at_random_again_and_again() {
             kept = now;
         }
         assert_made_once(&finish(&out), kept, &out);
-        assert_same(&whole, &out, &format!("run {runs}"));
+        assert_same(undisturbed, &out, &format!("run {runs}"));
         std::fs::remove_dir_all(&out).unwrap();
     }
     eprintln!("killed {killed} times in {runs} runs; nothing was lost");
@@ -71,10 +65,7 @@ fn killed_at_random_again_and_again() {
 #[test]
 fn killed_at_every_commit() {
     let folder = tempfile::tempdir().unwrap();
-    let undisturbed = folder.path().join("whole");
-    finish(&undisturbed);
-    let whole = results(&undisturbed);
-    let step = if is_long() { 1 } else { 9 };
+    let step = if is_long() { 1 } else { 13 };
     let mut points = 0;
     loop {
         let at = 1 + points * step;
@@ -90,7 +81,7 @@ fn killed_at_every_commit() {
         points += 1;
         let kept = stored(&out);
         assert_made_once(&finish(&out), kept, &out);
-        assert_same(&whole, &out, &format!("killed at point {at}"));
+        assert_same(whole(), &out, &format!("killed at point {at}"));
         std::fs::remove_dir_all(&out).unwrap();
     }
     assert!(

@@ -3,10 +3,16 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
 
 use serde_json::Value;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// Whether tests that inject faults do so at length, as `REACHSPEC_LONG=1` asks.
+pub fn is_long() -> bool {
+    std::env::var_os("REACHSPEC_LONG").is_some()
+}
 
 /// A quickstart of a few hundred rollouts: the program and its arguments.
 pub fn arguments(out: &Path) -> Vec<String> {
@@ -76,6 +82,17 @@ pub fn results(out: &Path) -> BTreeMap<String, Vec<u8>> {
     assert!(export.status.success());
     results.insert("trials".into(), export.stdout);
     results
+}
+
+/// The results of a run that nobody disturbed.
+pub fn whole() -> &'static BTreeMap<String, Vec<u8>> {
+    static WHOLE: LazyLock<BTreeMap<String, Vec<u8>>> = LazyLock::new(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("whole");
+        finish(&out);
+        results(&out)
+    });
+    &WHOLE
 }
 
 pub fn assert_same(whole: &BTreeMap<String, Vec<u8>>, out: &Path, when: &str) {

@@ -16,6 +16,8 @@ use rusqlite::Connection;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::small_run::is_long;
+
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 pub fn reachspec(args: &[&str]) -> Output {
@@ -443,18 +445,23 @@ fn forged_results_are_found_by_deriving_them_again() {
     );
 }
 
-/// Seeded changes of random bytes of random files; REACHSPEC_MUTATIONS sets how many.
+/// Seeded changes of random bytes of random files of the run and of its model: 200, or 10,000 with `REACHSPEC_LONG=1`.
 #[test]
 fn random_changes_of_bytes_are_all_found() {
-    let count = std::env::var("REACHSPEC_MUTATIONS").map_or(200, |n| n.parse().unwrap());
+    let count = if is_long() { 10_000 } else { 200 };
     let run = Run::new();
-    let files: Vec<PathBuf> = listing(&run.root()).into_iter().map(|(p, _)| p).collect();
-    assert!(files.len() > 6, "{files:?}");
+    let mut files = listing(&run.root());
+    let of_model = ["config.json", "tokenizer.json", "model.safetensors"];
+    files.extend(of_model.map(|name| {
+        let path = run.model().join(name);
+        (path.clone(), fs::read(path).unwrap())
+    }));
+    assert!(files.len() > 9, "{}", files.len());
     let mut random = SplitMix64(20_260_618);
     let mut below = |n: usize| (random.next_u64() % n as u64) as usize;
-    for round in 0..count {
-        let path = &files[below(files.len())];
-        let bytes = fs::read(path).unwrap();
+    let mut changes = 0;
+    while changes < count {
+        let (path, bytes) = &files[below(files.len())];
         let mut changed = bytes.clone();
         for _ in 0..=below(3) {
             let at = below(bytes.len());
@@ -463,23 +470,25 @@ fn random_changes_of_bytes_are_all_found() {
         if below(8) == 0 {
             changed.truncate(below(bytes.len()));
         }
-        if changed == bytes {
+        if changed == *bytes {
             continue;
         }
+        changes += 1;
         fs::write(path, &changed).unwrap();
-        let found = run.verify();
-        fs::write(path, &bytes).unwrap();
-        let name = path.strip_prefix(run.root()).unwrap().to_str().unwrap();
-        assert!(
-            !found.holds(),
-            "round {round}: a change of {name} was not found"
-        );
-        assert!(
-            names(&found, name),
-            "round {round}: {name}: {}",
-            failures(&found)
-        );
+        let found = verify(&run.root(), None, None);
+        fs::write(path, bytes).unwrap();
+        let of_run = path.strip_prefix(run.root());
+        let name = of_run.unwrap_or(path).to_str().unwrap();
+        match found {
+            Ok(found) => assert!(
+                !found.holds() && names(&found, name),
+                "change {changes}, of {name}: {}",
+                failures(&found)
+            ),
+            Err(error) => panic!("change {changes}, of {name}: {error}"),
+        }
     }
+    eprintln!("{changes} random changes, all of them found and named");
     assert!(run.verify().holds());
 }
 
