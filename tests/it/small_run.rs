@@ -16,22 +16,37 @@ pub fn is_long() -> bool {
 
 /// A quickstart of a few hundred rollouts: the program and its arguments.
 pub fn arguments(out: &Path) -> Vec<String> {
-    let fixed = [
+    let settings = [
+        "doses.grid=[0.6, 1, 2]",
+        "neurons.0.random.count=4",
+        "neurons.1.screen.top=1",
+        "neurons.1.screen.layers=2..5",
+        "neurons.2.random.count=3",
+        "neurons.3.random_directions.count=3",
+        "calibration.rollout_prompts=3",
+        "prompts.generic.limit=20",
+        "prompts.calibration.limit=8",
+        "prompts.calibration-spanish.limit=8",
+    ];
+    let mut words = [
         env!("CARGO_BIN_EXE_reachspec"),
         "run",
         "specs/quickstart.yaml",
         "--limit",
-        "3",
+        "4",
         "--events",
         "jsonl",
-        "--set",
-        "doses.grid=[0.6, 1]",
-        "--set",
-        "neurons.1.screen.top=1",
         "--out",
         out.to_str().unwrap(),
-    ];
-    fixed.map(str::to_owned).to_vec()
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    words.extend(
+        settings
+            .iter()
+            .flat_map(|key| ["--set".to_owned(), (*key).to_owned()]),
+    );
+    words
 }
 
 /// The same as a command, its events on a pipe.
