@@ -15,6 +15,7 @@ mod interruption;
 mod invariance;
 mod killed;
 mod model_folder;
+mod numbers;
 mod parity;
 mod post_norm;
 mod random_directions;
