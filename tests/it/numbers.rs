@@ -13,7 +13,7 @@ use reachspec::spec::doses::Apply;
 use reachspec::spec::model::Dtype;
 use reachspec::spec::rollout::SampleSpec;
 use reachspec::units::{Dose, NeuronId, TokenId};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::tiny::{TinyModel, config, weights};
 
@@ -362,9 +362,9 @@ fn a_temperature_that_overflows_is_an_error() {
     }
 }
 
-/// Runs a study of a model, and returns its exit code and what it said.
-fn study(model: &TinyModel, change: impl Fn(&mut serde_json::Value)) -> (Option<i32>, String) {
-    let mut spec = json!({
+/// A study of the tiny model.
+pub fn spec() -> Value {
+    json!({
         "schema": "reachspec/study/v1", "name": "tiny", "model": {"path": "."},
         "prompts": {
             "generic": {"inline": [{"text": "one two"}, {"text": "two three five"}]},
@@ -375,9 +375,14 @@ fn study(model: &TinyModel, change: impl Fn(&mut serde_json::Value)) -> (Option<
         "doses": {"grid": [0.5, 1, 2]},
         "rollout": {"horizons": [2, 4], "stop_at_end": false},
         "ceiling": {"predictors": ["constant"]},
-    });
+    })
+}
+
+/// Runs a study of a model, and returns its exit code and what it said.
+fn study(model: &TinyModel, change: impl Fn(&mut Value)) -> (Option<i32>, String) {
+    let mut spec = spec();
     change(&mut spec);
-    model.write("study.yaml", spec.to_string());
+    model.write_json("study.yaml", &spec);
     let out = tempfile::tempdir().unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_reachspec"))
         .arg("run")
@@ -422,7 +427,7 @@ fn neurons_without_a_usable_budget_are_named_before_the_sweep() {
         said.contains("neuron L0.1 cannot be given") && said.contains("overflows in f32"),
         "{said}"
     );
-    let half = |spec: &mut serde_json::Value| spec["model"]["dtype"] = "f16".into();
+    let half = |spec: &mut Value| spec["model"]["dtype"] = "f16".into();
     let (code, said) = study(&scaled(&[(down, 1e-5)]), half);
     assert_eq!(code, Some(4), "{said}");
     assert!(
