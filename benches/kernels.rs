@@ -112,7 +112,7 @@ fn rollouts(bencher: Bencher, alike: bool) {
                     layer: i % 8,
                     index: i,
                 },
-                dose: Dose(f32::MIN_POSITIVE),
+                dose: Dose(1e-4),
                 apply: Apply::Generation,
                 window: None,
             }),

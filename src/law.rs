@@ -22,9 +22,9 @@ pub fn control_coordinate(g: f64, c0: f64) -> f64 {
 }
 
 /// The dose in budgets at which the control coordinate is `coordinate`: the inverse of [`control_coordinate`] in `g`. Both signed alike,
-/// strictly between −1 and 1; `c0` is not ±1.
+/// strictly between −1 and 1.
 pub fn budgets_at(coordinate: f64, c0: f64) -> f64 {
-    coordinate * (1.0 - c0 * c0).sqrt() / (1.0 - coordinate * coordinate).sqrt() - c0
+    coordinate * (1.0 - c0 * c0).max(0.0).sqrt() / (1.0 - coordinate * coordinate).sqrt() - c0
 }
 
 /// Collapse multiple from the residual's spectrum (ours): `m* = κ·√(1 − λ₁/Σλ)`.

@@ -1,15 +1,14 @@
 //! The weights of a model folder: safetensors, in one file or in shards.
 //!
-//! Opening reads only the safetensors headers. A tensor's bytes are mapped into memory when it is asked for, and unmapped once they are
-//! converted to `f32`: a map of the whole file would keep the weights in memory twice.
+//! Opening reads only the safetensors headers. A tensor's bytes are read piece by piece when it is asked for, and converted to `f32` at once:
+//! the weights are never in memory twice. They are not mapped: who cuts a file under a map ends every program that looks at it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
-use memmap2::{Mmap, MmapOptions};
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 use serde::Deserialize;
@@ -225,13 +224,23 @@ impl Checkpoint {
         if (one.dtype, &one.shape) != (other.dtype, &other.shape) {
             return Ok(false);
         }
-        let bytes = |stored: &Stored| {
+        let pieces = |stored: &Stored| {
             let path = &self.files[stored.file];
             let size = float("", stored.dtype).map_err(|problem| in_file(path, problem))?;
             let length = stored.shape.iter().product::<usize>() * size.size_in_bytes();
-            map(path, stored.start, length).map_err(|e| in_file(path, e.to_string()))
+            let pieces = Pieces::open(path, stored.start, length);
+            Ok::<_, ModelError>((pieces.map_err(|e| in_file(path, e.to_string()))?, path))
         };
-        Ok(*bytes(one)? == *bytes(other)?)
+        let ((mut one, path), (mut other, beside)) = (pieces(one)?, pieces(other)?);
+        loop {
+            let piece = one.next().map_err(|e| in_file(path, e.to_string()))?;
+            if piece != other.next().map_err(|e| in_file(beside, e.to_string()))? {
+                return Ok(false);
+            }
+            if piece.is_empty() {
+                return Ok(true);
+            }
+        }
     }
 
     /// Adds the tensors of one file.
@@ -284,8 +293,13 @@ impl Checkpoint {
         // The header was checked against the length of the file, so this is no more than the file holds.
         let count: usize = stored.shape.iter().product();
         let mut values = Vec::with_capacity(count);
-        let bytes = map(path, stored.start, count * dtype.size_in_bytes()).map_err(unreadable)?;
-        for piece in bytes.chunks(PIECE) {
+        let length = count * dtype.size_in_bytes();
+        let mut pieces = Pieces::open(path, stored.start, length).map_err(unreadable)?;
+        loop {
+            let piece = pieces.next().map_err(unreadable)?;
+            if piece.is_empty() {
+                break;
+            }
             let length = piece.len() / dtype.size_in_bytes();
             let part = Tensor::from_raw_buffer(piece, dtype, &[length], &Device::Cpu)?;
             values.extend(part.to_dtype(DType::F32)?.to_vec1::<f32>()?);
@@ -303,20 +317,36 @@ impl Checkpoint {
     }
 }
 
-/// Maps a part of a file.
-fn map(path: &Path, start: u64, length: usize) -> std::io::Result<Mmap> {
-    let file = File::open(path)?;
-    if file.metadata()?.len() < start + length as u64 {
-        return Err(std::io::Error::other(
-            "the file has become shorter since its header was read; run again when it is complete",
-        ));
+/// A part of a file, read piece by piece.
+struct Pieces {
+    file: File,
+    left: usize,
+    piece: Vec<u8>,
+}
+
+impl Pieces {
+    /// Of `length` bytes from `start` on.
+    fn open(path: &Path, start: u64, length: usize) -> std::io::Result<Self> {
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::Start(start))?;
+        Ok(Self {
+            file,
+            left: length,
+            piece: vec![0; length.min(PIECE)],
+        })
     }
-    // SAFETY: a map is sound as long as nobody cuts or changes the file under it. It lives for one conversion, right after its length
-    // was checked; whoever rewrites the weights in that moment gets another checkpoint or a signal, as with every program that maps
-    // safetensors. The bytes are only read as numbers, of which every bit pattern is one.
-    #[allow(unsafe_code)]
-    unsafe {
-        MmapOptions::new().offset(start).len(length).map(&file)
+
+    /// The next bytes, [`PIECE`] of them or what is left; none at the end.
+    fn next(&mut self) -> std::io::Result<&[u8]> {
+        let piece = &mut self.piece[..self.left.min(PIECE)];
+        self.file.read_exact(piece).map_err(|error| match error.kind() {
+            std::io::ErrorKind::UnexpectedEof => std::io::Error::other(
+                "the file has become shorter since its header was read; run again when it is complete",
+            ),
+            _ => error,
+        })?;
+        self.left -= piece.len();
+        Ok(piece)
     }
 }
 

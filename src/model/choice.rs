@@ -3,24 +3,39 @@
 use candle_core::Tensor;
 use candle_transformers::generation::{LogitsProcessor, Sampling};
 
-use super::{Cell, ModelError, Steering, kernels};
+use super::{Cell, ModelError, Steering, check, kernels};
 use crate::spec::doses::Apply;
 use crate::units::TokenId;
 
 /// How the next token is chosen: greedily, or sampled.
-pub struct Choice(Option<LogitsProcessor>);
+pub struct Choice(Option<Sampler>);
+
+struct Sampler {
+    processor: LogitsProcessor,
+    /// What logits are multiplied by: one over the temperature.
+    scale: f32,
+}
 
 impl Choice {
-    /// The next token; none when a logit is not finite.
-    pub fn token(&mut self, logits: &[f32]) -> Result<Option<TokenId>, ModelError> {
-        let greedy = kernels::argmax(logits).map(|token| token as TokenId);
-        match (&mut self.0, greedy) {
-            (Some(sampler), Some(_)) => {
-                let logits = Tensor::new(logits, &candle_core::Device::Cpu)?;
-                Ok(Some(sampler.sample(&logits)?))
-            }
-            (_, greedy) => Ok(greedy),
+    /// The next token of a cell.
+    ///
+    /// # Errors
+    /// A logit that is not finite, or is not after it was divided by the temperature.
+    pub fn token(
+        &mut self,
+        cell: &Cell<'_>,
+        step: usize,
+        logits: &[f32],
+    ) -> Result<TokenId, ModelError> {
+        let greedy = kernels::argmax(logits).ok_or_else(|| cell.not_finite(check::LOGIT, step))?;
+        let Some(Sampler { processor, scale }) = &mut self.0 else {
+            return Ok(greedy as TokenId);
+        };
+        if !logits.iter().all(|logit| (logit * *scale).is_finite()) {
+            return Err(cell.not_finite(check::COOLED_LOGIT, step));
         }
+        let logits = Tensor::new(logits, &candle_core::Device::Cpu)?;
+        Ok(processor.sample(&logits)?)
     }
 }
 
@@ -34,7 +49,10 @@ pub fn choice(cell: &Cell<'_>) -> Choice {
             (None, Some(p)) => Sampling::TopP { p, temperature },
             (Some(k), Some(p)) => Sampling::TopKThenTopP { k, p, temperature },
         };
-        LogitsProcessor::from_sampling(seed, sampling)
+        Sampler {
+            processor: LogitsProcessor::from_sampling(seed, sampling),
+            scale: (1.0 / temperature) as f32,
+        }
     }))
 }
 

@@ -105,6 +105,17 @@ pub struct Branch {
     pub dose: Option<Dose>,
 }
 
+impl Branch {
+    /// What its dose did, from the block output of its unsteered row and its own, `[d_model]` each.
+    fn effect(&self, unsteered: &[f32], output: &[f32]) -> Effect {
+        match self.dose {
+            None => Effect::NoDose,
+            Some(_) if output == unsteered => Effect::Absorbed,
+            Some(_) => Effect::At(kernels::cosine(output, self.write.effective())),
+        }
+    }
+}
+
 /// What a forward pass leaves, beside keys and values.
 pub struct Passed {
     /// After the final norm, for [`Vocabulary::logits`]: the rows that went through every block, then the branches, each `[d_model]`.
@@ -113,8 +124,19 @@ pub struct Passed {
     pub residual: Vec<f32>,
     /// Rows that did not go through every block.
     pub left: usize,
-    /// `cosθ` between block output and effective write in the steered layer, by branch that has a dose.
-    pub cosines: Vec<Option<f32>>,
+    /// What the dose of each branch did.
+    pub effects: Vec<Effect>,
+}
+
+/// What a branch's dose did to the output of the steered block.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Effect {
+    /// There was none at this step.
+    NoDose,
+    /// Nothing: the output is that of the unsteered row, bit for bit.
+    Absorbed,
+    /// It lies at this `cosθ` to the effective write; NaN where either is zero or not finite.
+    At(f32),
 }
 
 /// The rows in one block.
@@ -217,12 +239,12 @@ impl Decoder {
         let mut x = self.vocabulary.embed(rows);
         observer.embedded(&x);
         let mut left = 0;
-        let mut cosines = Vec::with_capacity(branches.len());
+        let mut effects = Vec::with_capacity(branches.len());
         for (layer, block) in self.blocks.iter().enumerate() {
             let gone = depths.partition_point(|depth| *depth <= layer);
             x.drain(..(gone - left) * d);
             left = gone;
-            let joined = cosines.len();
+            let joined = effects.len();
             let joining = branches[joined..].partition_point(|b| b.layer <= layer);
             let active = Active {
                 rows: &all[left..rows.len() + joined],
@@ -232,10 +254,10 @@ impl Decoder {
             block.apply(&mut x, layer, &active, sequences, observer, scratch);
             observer.block_output(layer, &x);
             let outputs = x[active.rows.len() * d..].chunks_exact(d);
-            cosines.extend(
+            effects.extend(
                 (active.joining.iter().zip(outputs)).map(|(branch, output)| {
-                    let cosine = || kernels::cosine(output, branch.write.effective());
-                    branch.dose.map(|_| cosine())
+                    let unsteered = &x[(branch.from - left) * d..][..d];
+                    branch.effect(unsteered, output)
                 }),
             );
         }
@@ -245,7 +267,7 @@ impl Decoder {
             hidden,
             residual: x,
             left,
-            cosines,
+            effects,
         }
     }
 

@@ -18,6 +18,7 @@ use super::{
     Attribution, Cell, Detokenizer, FfnNorm, FirstStep, LanguageModel, ModelError, ModelHeader,
     Observed, Probe, Rollout, Sequence, Shape,
 };
+use crate::spec::model::Dtype;
 use crate::stop::{Stop, Stopped};
 use crate::units::{NeuronId, TokenId};
 
@@ -78,7 +79,7 @@ impl Transformer {
         finished: &mut dyn FnMut(usize, Outcome) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         for cell in cells {
-            check::cell(&self.decoder.sizes, cell)?;
+            check::cell(&self.decoder.sizes, Dtype::F32, cell)?;
         }
         let load = Load {
             parameters: self.header.shape.parameters,
@@ -157,7 +158,7 @@ impl LanguageModel for Transformer {
         let (mut hidden, mut logits) = (Vec::new(), Vec::new());
         self.decoder.norm.apply(residual, &mut hidden);
         self.decoder.vocabulary.logits(&hidden, &mut logits);
-        Ok(logits)
+        check::logits(logits)
     }
 
     fn observe(

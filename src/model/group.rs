@@ -7,8 +7,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::check;
 use super::choice::{Choice, choice, is_steered};
-use super::decoder::{Batch, Branch};
+use super::decoder::{Batch, Branch, Effect};
 use super::kernels::LogSumExp;
 use super::kv_cache::{KvCache, Sequence};
 use super::parts::Row;
@@ -192,41 +193,50 @@ impl<'a> Group<'a> {
 }
 
 impl Member<'_> {
-    /// Keeps the coordinate of the last step.
-    pub fn measure(&mut self, cosine: Option<f32>) -> Result<(), ModelError> {
-        match cosine {
-            Some(cosine) if !cosine.is_finite() => Err(ModelError::NotFinite {
-                what: "the residual stream",
-                place: self.cell.place(self.rollout.tokens.len()),
-            }),
-            cosine => {
-                self.rollout.cosines.extend(cosine);
+    /// Keeps the coordinate of the last step; `effect` is none where the forward pass did not come to the steered layer.
+    pub fn measure(&mut self, effect: Option<Effect>) -> Result<(), ModelError> {
+        let step = self.rollout.tokens.len();
+        match effect {
+            None => Err(self.cell.not_applied(step, check::NO_LAYER)),
+            Some(Effect::Absorbed) => Err(self.cell.not_applied(step, check::ABSORBED)),
+            Some(Effect::At(cosine)) if !cosine.is_finite() => {
+                Err(self.cell.not_finite(check::COSINE, step))
+            }
+            Some(Effect::At(cosine)) => {
+                self.rollout.cosines.push(cosine);
                 Ok(())
             }
+            Some(Effect::NoDose) => Ok(()),
         }
     }
 
     /// Ends after its first step.
-    pub fn end_with(&mut self, step: FirstStep<'_>) {
+    pub fn end_with(&mut self, step: FirstStep<'_>) -> Result<(), ModelError> {
+        check::first_step(self.cell, &step)?;
         self.finished = Some(Outcome::FirstStep {
             logits: step.logits.to_vec(),
             residual: step.residual.to_vec(),
         });
+        Ok(())
     }
 
     /// Chooses the next token.
     pub fn choose(&mut self, logits: &[f32]) -> Result<TokenId, ModelError> {
-        let token = (self.choice.token(logits)?).ok_or_else(|| ModelError::NotFinite {
-            what: "a logit",
-            place: self.cell.place(self.rollout.tokens.len()),
-        })?;
+        let step = self.rollout.tokens.len();
+        let token = self.choice.token(self.cell, step, logits)?;
         self.rollout.tokens.push(token);
         Ok(token)
     }
 
     /// Keeps the likelihood of the chosen token: its logit without steering, among all of them.
-    pub fn score(&mut self, unsteered: LogSumExp, logit: f32) {
-        (self.rollout.nll).push(unsteered.negative_log_likelihood(logit));
+    pub fn score(&mut self, unsteered: LogSumExp, logit: f32) -> Result<(), ModelError> {
+        let nll = unsteered.negative_log_likelihood(logit);
+        if !nll.is_finite() {
+            let step = self.rollout.tokens.len() - 1;
+            return Err(self.cell.not_finite(check::UNSTEERED_LOGIT, step));
+        }
+        self.rollout.nll.push(nll);
+        Ok(())
     }
 
     /// Ends the rollout where it should end.

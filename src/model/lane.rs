@@ -142,17 +142,12 @@ impl<'a> Lane<'a> {
         Ok(done)
     }
 
-    /// Takes the coordinates to their rollouts. A dose that was not applied is an error.
+    /// Takes the coordinates to their rollouts. A dose that was not applied, or changed nothing, is an error.
     fn measure(&mut self, step: &Step, passed: &Passed) -> Result<(), ModelError> {
         for (group, last) in self.groups.iter_mut().zip(&step.last) {
             for (member, branch) in group.members.iter_mut().zip(&last.branches) {
                 let Some(branch) = *branch else { continue };
-                let cosine = passed.cosines.get(branch);
-                let cosine = cosine.ok_or_else(|| ModelError::NotApplied {
-                    steering: member.cell.place(0),
-                    why: "the forward pass has no such layer".into(),
-                })?;
-                member.measure(*cosine)?;
+                member.measure(passed.effects.get(branch).copied())?;
             }
         }
         Ok(())
@@ -174,7 +169,7 @@ impl<'a> Lane<'a> {
             for (member, branch) in members.zip(&step.last[group].branches) {
                 if branch.is_none() {
                     let token = member.choose(logits)?;
-                    member.score(sums, logits[token as usize]);
+                    member.score(sums, logits[token as usize])?;
                     member.end(end_of_text);
                 }
             }
@@ -189,7 +184,7 @@ impl<'a> Lane<'a> {
             let token = member.choose(logits)?;
             let row = step.last[group].unsteered - passed.left;
             let logit = (decoder.vocabulary).logit(&passed.hidden[row * d..][..d], token);
-            member.score(unsteered[group], logit);
+            member.score(unsteered[group], logit)?;
             member.end(end_of_text);
             Ok(())
         })
@@ -207,10 +202,7 @@ impl<'a> Lane<'a> {
 
     /// Ends every cell after this step.
     fn end_all(&mut self, step: &Step, passed: &Passed) -> Result<(), ModelError> {
-        self.for_members(step, passed, |member, end| {
-            member.end_with(end);
-            Ok(())
-        })
+        self.for_members(step, passed, |member, end| member.end_with(end))
     }
 
     /// Calls `read` with every member and the end of this step.

@@ -30,6 +30,8 @@ mod write;
 
 use serde::{Deserialize, Serialize};
 
+pub use check::shown;
+pub use choice::is_steered;
 pub use engine::Transformer;
 pub use header::ModelHeader;
 pub use lanes::Resources;
@@ -66,12 +68,7 @@ pub fn load(
         device: device.to_string(),
         source,
     })?;
-    let number_type = match dtype {
-        Dtype::F32 => candle_core::DType::F32,
-        Dtype::Bf16 => candle_core::DType::BF16,
-        Dtype::F16 => candle_core::DType::F16,
-    };
-    let model = TensorTransformer::load(header, &candle_device, number_type)?;
+    let model = TensorTransformer::load(header, &candle_device, dtype)?;
     Ok(Box::new(model))
 }
 
@@ -234,6 +231,16 @@ pub enum ModelError {
         what: &'static str,
         /// Coordinates: prompt, layer, neuron, dose, step.
         place: String,
+    },
+    /// A weight does not fit the number type of the computation.
+    #[error(
+        "a weight of {value:e} does not fit {dtype}; choose another `model.dtype`: bf16 has the range of f32"
+    )]
+    Overflow {
+        /// The weight.
+        value: f32,
+        /// The number type.
+        dtype: Dtype,
     },
     /// An intervention was asked for and could not be applied.
     #[error("the intervention {steering} was never applied: {why}")]

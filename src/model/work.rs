@@ -8,7 +8,7 @@ use super::decoder::{Batch, Decoder};
 use super::kv_cache::{KvCache, Sequence};
 use super::lanes::{BATCH_ROWS, Lanes};
 use super::parts::{Observer, Row, Scratch};
-use super::{Cell, Rollout, Steering};
+use super::{Cell, ModelError, Rollout, Steering, check};
 use crate::coherence;
 use crate::spec::doses::Apply;
 use crate::stop::Stop;
@@ -194,13 +194,30 @@ impl Cell<'_> {
     }
 
     /// Where it stands at a generation step, for an error.
-    pub(super) fn place(&self, step: usize) -> String {
+    fn place(&self, step: usize) -> String {
+        let prompt = check::shown(self.prompt);
         match self.steering {
             Some(s) => format!(
-                "{} with dose {}, generation step {step}",
+                "neuron {} with dose {}, {prompt}, generation step {step}",
                 s.neuron, s.dose.0
             ),
-            None => format!("the unsteered model, generation step {step}"),
+            None => format!("the unsteered model, {prompt}, generation step {step}"),
+        }
+    }
+
+    /// A number that is none, at a generation step.
+    pub(super) fn not_finite(&self, what: &'static str, step: usize) -> ModelError {
+        ModelError::NotFinite {
+            what,
+            place: self.place(step),
+        }
+    }
+
+    /// A dose that did nothing at a generation step.
+    pub(super) fn not_applied(&self, step: usize, why: &str) -> ModelError {
+        ModelError::NotApplied {
+            steering: format!("on {}", self.place(step)),
+            why: why.to_owned(),
         }
     }
 }

@@ -26,6 +26,9 @@ pub struct RunFolder {
 /// Temporary files begin with this, so that those of a killed process can be told and removed.
 const TEMPORARY: &str = ".reachspec-";
 
+/// The folder of the figures.
+const FIGURES: &str = "figures";
+
 /// The files that `--fresh` sets aside.
 const RECORD: [&str; 7] = [
     "manifest.json",
@@ -34,7 +37,7 @@ const RECORD: [&str; 7] = [
     "verdicts.json",
     "report.md",
     "report.html",
-    "figures",
+    FIGURES,
 ];
 
 impl RunFolder {
@@ -49,6 +52,7 @@ impl RunFolder {
             lock: None,
         };
         folder.refuse_strangers()?;
+        folder.refuse_links()?;
         let lock = Lock::take(&root.join("run.lock"))?;
         folder.remove_temporary_files()?;
         Ok(Self {
@@ -140,7 +144,7 @@ impl RunFolder {
 
     /// Figures of the Markdown report.
     pub fn figures(&self) -> PathBuf {
-        self.root.join("figures")
+        self.root.join(FIGURES)
     }
 
     /// The name of a file in the folder, with `/` between its parts.
@@ -215,6 +219,9 @@ impl RunFolder {
             });
         }
         let folder = path.parent().unwrap_or(&self.root);
+        if folder.file_name().is_some_and(|name| name == FIGURES) {
+            refuse_link(folder)?;
+        }
         fs::create_dir_all(folder).map_err(|e| RecordError::io("create", folder, e))?;
         replace(folder, path, |file| file.write_all(content))
             .map_err(|e| RecordError::io("write", path, e))
@@ -250,6 +257,20 @@ impl RunFolder {
         Ok(())
     }
 
+    /// A link in the place of a file of the record would take what is written there to another place.
+    fn refuse_links(&self) -> Result<(), RecordError> {
+        const STORE: [&str; 4] = [
+            "run.lock",
+            "trials.sqlite-journal",
+            "trials.sqlite-wal",
+            "trials.sqlite-shm",
+        ];
+        let names = RECORD.iter().chain(&STORE);
+        names
+            .map(|name| self.root.join(name))
+            .try_for_each(|path| refuse_link(&path))
+    }
+
     /// Removes what a killed process left half written. Only under the lock.
     fn remove_temporary_files(&self) -> Result<(), RecordError> {
         for folder in [self.root.clone(), self.figures()] {
@@ -264,6 +285,20 @@ impl RunFolder {
             }
         }
         Ok(())
+    }
+}
+
+/// Refuses a symbolic link where a file, or the folder of figures, is written.
+///
+/// # Errors
+/// If the path is a link, wherever it leads.
+pub fn refuse_link(path: &Path) -> Result<(), RecordError> {
+    match path.is_symlink() {
+        false => Ok(()),
+        true => Err(RecordError::unusable(
+            path,
+            "this is a symbolic link, which leads out of the folder; remove it, or move what it leads to into its place",
+        )),
     }
 }
 
@@ -437,6 +472,57 @@ mod tests {
         assert_eq!(fs::read(&file).unwrap(), b"new");
         replace_with(Path::new("/dev/null"), |file| file.write_all(b"x")).unwrap();
         assert!(!Path::new("/dev/null").is_file());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_in_a_run_folder_are_not_followed() {
+        let parent = TempDir::new().unwrap();
+        let elsewhere = parent.path().join("elsewhere");
+        fs::create_dir(&elsewhere).unwrap();
+        for name in ["precious", "windows-1-x.svg", ".reachspec-old"] {
+            fs::write(elsewhere.join(name), "mine").unwrap();
+        }
+        for name in RECORD
+            .into_iter()
+            .chain(["run.lock", "trials.sqlite-journal"])
+        {
+            for target in ["precious", "nothing", ""] {
+                let root = parent.path().join("run");
+                fs::create_dir(&root).unwrap();
+                fs::write(root.join("manifest.json"), "{}").unwrap();
+                let link = root.join(name);
+                let _ = fs::remove_file(&link);
+                std::os::unix::fs::symlink(elsewhere.join(target), &link).unwrap();
+                let refused = RunFolder::create_or_open(&root).unwrap_err().to_string();
+                // A dangling or a wrong manifest is said to be no manifest.
+                let said = refused.contains("symbolic link") || name == "manifest.json";
+                assert!(
+                    said && refused.contains(&root.display().to_string()),
+                    "{name}: {refused}"
+                );
+                if name == FIGURES {
+                    let folder = RunFolder::open(&root).unwrap();
+                    folder
+                        .write(&folder.figures().join("windows-1-x.svg"), b"x")
+                        .unwrap_err();
+                }
+                fs::remove_dir_all(&root).unwrap();
+            }
+        }
+        assert_eq!(
+            names(&elsewhere),
+            [".reachspec-old", "precious", "windows-1-x.svg"]
+        );
+        for name in names(&elsewhere) {
+            assert_eq!(fs::read(elsewhere.join(name)).unwrap(), b"mine");
+        }
+        // A file that is a link is replaced, not what it leads to.
+        let folder = RunFolder::create_or_open(&parent.path().join("other")).unwrap();
+        std::os::unix::fs::symlink(elsewhere.join("precious"), folder.report_md()).unwrap();
+        folder.write(&folder.report_md(), b"report").unwrap();
+        assert!(!folder.report_md().is_symlink());
+        assert_eq!(fs::read(elsewhere.join("precious")).unwrap(), b"mine");
     }
 
     #[test]

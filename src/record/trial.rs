@@ -3,7 +3,7 @@
 use super::error::RecordError;
 use super::key::{ModelFingerprint, TrialKey};
 use super::packing;
-use crate::model::{Cell, Rollout, Steering};
+use crate::model::{self, Cell, Rollout, Steering, is_steered};
 use crate::spec::coherence::RepetitionSpec;
 use crate::spec::rollout::SampleSpec;
 use crate::units::TokenId;
@@ -117,7 +117,7 @@ impl Trial {
 fn keep(inputs: &TrialInputs, rollout: &mut Rollout) -> Result<(), String> {
     let (tokens, horizon) = (rollout.tokens.len(), inputs.horizon);
     if let Some(steering) = inputs.steering
-        && !steering.dose.0.is_finite()
+        && (!steering.dose.0.is_finite() || steering.dose.0 == 0.0)
     {
         return Err(format!("its dose is {}", steering.dose.0));
     }
@@ -137,15 +137,7 @@ fn keep(inputs: &TrialInputs, rollout: &mut Rollout) -> Result<(), String> {
             rollout.nll.len()
         ));
     }
-    if rollout.cosines.len() > tokens {
-        return Err(format!(
-            "{} cosines for {tokens} tokens",
-            rollout.cosines.len()
-        ));
-    }
-    if inputs.steering.is_none() && !rollout.cosines.is_empty() {
-        return Err("it was not steered, and has cosines".into());
-    }
+    steered_steps(inputs, rollout)?;
     for (step, nll) in rollout.nll.iter_mut().enumerate() {
         // The logarithm of a probability that rounds to 1 can come out a little above 0.
         if !(-COSINE_SLACK..=LARGEST_NLL).contains(nll) {
@@ -164,19 +156,39 @@ fn keep(inputs: &TrialInputs, rollout: &mut Rollout) -> Result<(), String> {
     Ok(())
 }
 
+/// An intervention that was asked for was made, at every step that it was asked for and at no other: each of them has a cosine.
+fn steered_steps(inputs: &TrialInputs, rollout: &Rollout) -> Result<(), String> {
+    let (tokens, cosines) = (rollout.tokens.len(), rollout.cosines.len());
+    let Some(steering) = inputs.steering else {
+        return match cosines {
+            0 => Ok(()),
+            _ => Err("it was not steered, and has cosines".into()),
+        };
+    };
+    let steered = (0..tokens).filter(|step| is_steered(&steering, Some(*step)));
+    let asked = steered.count();
+    if asked == 0 {
+        let from = steering.window.map_or(0, |window| window.from);
+        return Err(format!(
+            "it was never steered: the text ended after {tokens} tokens, and `doses.window` begins at step {from}; let the window begin \
+             earlier, or take this prompt out"
+        ));
+    }
+    match cosines == asked {
+        true => Ok(()),
+        false => Err(format!(
+            "it has {cosines} cosines, and {asked} of its {tokens} steps were to be steered"
+        )),
+    }
+}
+
 impl std::fmt::Display for TrialInputs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.steering {
             Some(steering) => write!(f, "neuron {} at dose {}", steering.neuron, steering.dose.0)?,
             None => f.write_str("the unsteered model")?,
         }
-        let shown = &self.prompt[..self.prompt.len().min(8)];
-        let more = if shown.len() < self.prompt.len() {
-            " …"
-        } else {
-            ""
-        };
-        write!(f, " on the prompt with tokens {shown:?}{more}")
+        write!(f, " on the {}", model::shown(&self.prompt))
     }
 }
 
@@ -208,9 +220,15 @@ pub(super) mod tests {
             });
         (
             proptest::collection::vec(0_u32..300_000, 1..6),
-            proptest::option::of((0_usize..4, 0_usize..4, -9.0_f32..9.0, any::<bool>())),
+            proptest::option::of((
+                0_usize..4,
+                0_usize..4,
+                0.25_f32..9.0,
+                any::<bool>(),
+                any::<bool>(),
+            )),
             proptest::option::of((0_usize..3, 3_usize..9)),
-            proptest::collection::vec((0_u32..300_000, 0.0_f32..30.0, -1.0_f32..1.0), 0..12),
+            proptest::collection::vec((0_u32..300_000, 0.0_f32..30.0, -1.0_f32..1.0), 3..12),
             any::<(bool, bool)>(),
             proptest::option::of(sample),
             ".{0,20}",
@@ -218,18 +236,19 @@ pub(super) mod tests {
             .prop_map(
                 |(prompt, steered, window, steps, (ended, stop_at_end), sample, text)| {
                     let window = window.map(|(from, to)| StepWindow { from, to });
-                    let steering = steered.map(|(layer, index, dose, all)| Steering {
+                    let steering = steered.map(|(layer, index, dose, below, all)| Steering {
                         neuron: NeuronId { layer, index },
-                        dose: Dose(dose),
+                        dose: Dose(if below { -dose } else { dose }),
                         apply: if all { Apply::All } else { Apply::Generation },
                         window,
                     });
-                    let cosines = steps.iter().map(|s| s.2).filter(|_| steering.is_some());
+                    let steered = |step| steering.is_some_and(|s| is_steered(&s, Some(step)));
+                    let cosines = (steps.iter().enumerate()).filter(|(step, _)| steered(*step));
                     let rollout = Rollout {
                         tokens: steps.iter().map(|s| s.0).collect(),
                         ended,
                         nll: steps.iter().map(|s| s.1).collect(),
-                        cosines: cosines.collect(),
+                        cosines: cosines.map(|(_, step)| step.2).collect(),
                     };
                     let cell = Cell {
                         prompt: &prompt,
@@ -290,11 +309,42 @@ pub(super) mod tests {
         assert!(refused(|r| r.cosines[2] = f32::NAN).contains("NaN"));
         assert!(refused(|r| r.nll.truncate(1)).contains("1 likelihoods for 3 tokens"));
         assert!(refused(|r| r.cosines.push(0.0)).contains("4 cosines"));
+        assert!(refused(|r| r.cosines.truncate(2)).contains("2 cosines, and 3 of its 3 steps"));
+        assert!(refused(|r| r.cosines.clear()).contains("0 cosines"));
         assert!(refused(|r| r.tokens = vec![1; 9]).contains("at most 8"));
 
         let mut cell = good.cell();
         cell.steering.as_mut().unwrap().dose = Dose(f32::INFINITY);
         assert!(Trial::new(&model(), &cell, good.rollout().clone(), String::new()).is_err());
+        cell.steering.as_mut().unwrap().dose = Dose(0.0);
+        assert!(Trial::new(&model(), &cell, good.rollout().clone(), String::new()).is_err());
+    }
+
+    #[test]
+    fn a_window_has_as_many_steered_steps_as_the_text_allows() {
+        let good = trial(5, Some((3, 1.5)), "x");
+        let kept = |from, to, cosines| {
+            let mut cell = good.cell();
+            cell.steering.as_mut().unwrap().window = Some(StepWindow { from, to });
+            let mut rollout = good.rollout().clone();
+            rollout.cosines.truncate(cosines);
+            let made = Trial::new(&model(), &cell, rollout, String::new());
+            made.map(drop).map_err(|error| error.to_string())
+        };
+        assert_eq!(
+            (kept(0, 2, 2), kept(1, 9, 2), kept(2, 3, 1)),
+            (Ok(()), Ok(()), Ok(()))
+        );
+        assert!(
+            kept(1, 2, 2)
+                .unwrap_err()
+                .contains("2 cosines, and 1 of its 3")
+        );
+        let never = kept(3, 9, 0).unwrap_err();
+        assert!(
+            never.contains("never steered") && never.contains("step 3"),
+            "{never}"
+        );
     }
 
     #[test]

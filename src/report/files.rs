@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Rendered;
+use crate::record::folder::refuse_link;
 use crate::record::{RecordError, RunFolder};
 
 /// How the names of our figures start: only such files are ever removed.
@@ -93,8 +94,9 @@ pub fn shows(report: &str, figure: &str) -> bool {
 /// Names of the figures of reports in a folder, by their names; none where there is no folder.
 ///
 /// # Errors
-/// If it cannot be listed.
+/// If it cannot be listed, or is a link: what lies elsewhere is not ours.
 pub fn our_figures(folder: &Path) -> Result<Vec<String>, RecordError> {
+    refuse_link(folder)?;
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -290,6 +290,92 @@ fn template_errors_name_template_and_line() {
 }
 
 #[test]
+fn hostile_templates_of_a_user_end_with_an_error() {
+    for (template, expected) in [
+        (
+            "{% macro a() %}{{ a() }}{% endmacro %}{{ a() }}",
+            "recursion",
+        ),
+        ("{% include 'report.md.jinja' %}", "recursion"),
+        ("{{ range(1000000000) }}", "range"),
+        ("{{ 'x' * 100000000000 }}", "fuel"),
+        (
+            "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}",
+            "fuel",
+        ),
+        ("{% extends '/etc/passwd' %}", "template not found"),
+        (
+            "{% import '../macros.md.jinja' as m %}",
+            "template not found",
+        ),
+        ("{% include 'html/../../x' %}", "template not found"),
+        (
+            "{% include ['C:\\\\x', '//etc/passwd', './x'] %}",
+            "not found",
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("report.md.jinja"), template).unwrap();
+        let error = render(&Fixture::new().input(), Some(folder.path()))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with("template ") && error.contains(expected),
+            "{template}: {error}"
+        );
+    }
+}
+
+#[test]
+fn too_little_for_an_interval_is_said() {
+    let mut fixture = Fixture::new();
+    for (prompts, said) in [
+        (
+            1,
+            "Too few prompts for an interval for language-routing: 1. It decides every share alone",
+        ),
+        (
+            2,
+            "Too few prompts for an interval for language-routing: 2. Those of thresholds are resampled",
+        ),
+        (
+            5,
+            "Too few prompts for an interval for language-routing: 5.",
+        ),
+        (6, "Few prompts for language-routing: 6,"),
+    ] {
+        fixture.judgements.baselines[0].prompts = prompts;
+        let report = rendered(&fixture);
+        assert!(
+            report.markdown.contains(said) && report.html.contains(said),
+            "{prompts}"
+        );
+        assert_eq!(
+            report.markdown.contains("Too few prompts"),
+            prompts < 6,
+            "{prompts}"
+        );
+    }
+    for absent in ["Too little generic text", "Too few neurons"] {
+        assert!(!rendered(&fixture).markdown.contains(absent));
+    }
+    fixture.predictions.calibration.positions = 15;
+    for score in &mut fixture.verdicts.scoreboard.ceilings {
+        score.overall.as_mut().unwrap().neurons = 3;
+    }
+    let report = rendered(&fixture);
+    for said in [
+        "were read at 15 positions of it",
+        "Too few neurons for an interval of the errors: 3.",
+    ] {
+        assert!(
+            report.markdown.contains(said) && report.html.contains(said),
+            "{said}"
+        );
+    }
+}
+
+#[test]
 fn what_templates_see_is_what_the_schema_says() {
     let schema = crate::generated::of_output::<super::Page<'_>>();
     let validator = jsonschema::validator_for(&schema).unwrap();

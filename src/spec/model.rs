@@ -46,6 +46,73 @@ pub enum Dtype {
     F16,
 }
 
+impl Dtype {
+    /// Bits of the significand, the implied one included; the exponents of the smallest and of the largest numbers, as powers of 2.
+    fn bits(self) -> (i32, i32, i32) {
+        match self {
+            Dtype::F32 => (24, -149, 127),
+            Dtype::Bf16 => (8, -133, 127),
+            Dtype::F16 => (11, -24, 15),
+        }
+    }
+
+    /// The nearest number of this type, as arithmetic in it would round; infinite beyond the largest.
+    pub fn rounded(self, x: f64) -> f64 {
+        let (significand, smallest, largest) = self.bits();
+        if x == 0.0 || !x.is_finite() {
+            return x;
+        }
+        let exponent = x.abs().log2().floor() as i32;
+        let unit = 2_f64.powi((exponent - significand + 1).max(smallest));
+        let rounded = (x / unit).round_ties_even() * unit;
+        match rounded.abs() < 2_f64.powi(largest + 1) {
+            true => rounded,
+            false => x.signum() * f64::INFINITY,
+        }
+    }
+
+    /// Whether a number does not become infinite in this type.
+    pub fn fits(self, x: f32) -> bool {
+        // Half a unit beyond the largest number, from where on rounding goes up.
+        let limit = match self {
+            Dtype::F32 => f32::INFINITY,
+            Dtype::Bf16 => f32::from_bits(0x7f7f_8000),
+            Dtype::F16 => 65520.0,
+        };
+        x.abs() < limit
+    }
+
+    /// Whether a number is neither infinite nor 0 in this type.
+    pub fn holds(self, x: f64) -> bool {
+        let rounded = self.rounded(x);
+        rounded.is_finite() && rounded != 0.0
+    }
+
+    /// Why a number is not held, and what to do.
+    pub fn refusal(self, x: f64) -> String {
+        let (what, then) = match self.rounded(x) == 0.0 {
+            true => ("rounds to 0", "larger"),
+            false => ("overflows", "smaller"),
+        };
+        let wider = match self {
+            Dtype::F32 => "",
+            Dtype::Bf16 => ", or `dtype: f32`",
+            Dtype::F16 => ", or `dtype: bf16` or `f32`",
+        };
+        format!("{x:e} {what} in {self}; choose a {then} dose{wider}")
+    }
+}
+
+impl fmt::Display for Dtype {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Dtype::F32 => "f32",
+            Dtype::Bf16 => "bf16",
+            Dtype::F16 => "f16",
+        })
+    }
+}
+
 /// Where to compute: `cpu`, `cuda` (the first graphics processor), `cuda:1`, or `metal`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Device {
@@ -140,5 +207,23 @@ mod tests {
         for text in ["", "CPU", "cuda:", "cuda:-1", "cuda:99999999", "tpu"] {
             assert!(text.parse::<Device>().unwrap_err().contains("no device"));
         }
+    }
+
+    #[test]
+    fn numbers_are_rounded_as_the_types_round() {
+        for x in [
+            1.0, 0.1, -3.7, 65504.0, 65519.9, 65520.0, 5.9e-8, 2.9e-8, 1e-30, 3.39e38, 3.4e38,
+        ] {
+            assert_eq!(Dtype::F32.rounded(x), f64::from(x as f32), "{x}");
+        }
+        assert_eq!(Dtype::F16.rounded(0.1), 0.0999755859375);
+        assert_eq!(Dtype::F16.rounded(65519.9), 65504.0);
+        assert_eq!(Dtype::F16.rounded(-65520.0), f64::NEG_INFINITY);
+        assert_eq!(Dtype::F16.rounded(2.9e-8), 0.0);
+        assert_eq!(Dtype::F16.rounded(3.1e-8), 2_f64.powi(-24));
+        assert_eq!(Dtype::Bf16.rounded(1.003), 1.0);
+        assert_eq!(Dtype::Bf16.rounded(65520.0), 65536.0);
+        assert!(Dtype::Bf16.holds(1e-38) && !Dtype::Bf16.holds(3.4e38));
+        assert!(!Dtype::F32.holds(1e39) && !Dtype::F32.holds(1e-46) && !Dtype::F32.holds(f64::NAN));
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::dose_range;
 use super::features::{self, Features};
 use super::judge::{Baseline, BehaviorJudge, Curve, Reader, RolloutJudgement};
 use super::prompt_set::PromptSet;
@@ -31,6 +32,7 @@ pub fn calibrate(
     monitor: &mut Monitor<'_>,
 ) -> anyhow::Result<Calibration> {
     let mut neurons = neuron_calibrations(residuals, screening, model)?;
+    dose_range::check(study, &neurons)?;
     if study.ceiling.predictors.contains(&Predictor::Regression) {
         features::add(&mut neurons, model);
     }
@@ -316,7 +318,9 @@ impl NeuronCalibration {
         const LARGEST: f64 = 1e4;
         if self.normed.is_none() {
             let along = sign.factor() * law::budgets_at(sign.factor() * coordinate, self.c0);
-            return Some(along.max(0.0)).filter(|budgets| budgets.is_finite());
+            return Some(along)
+                .filter(|at| at.is_finite())
+                .map(|at| at.max(0.0));
         }
         // Rises to the cap: halved until single precision tells no difference.
         let (mut low, mut high) = (0.0, LARGEST);

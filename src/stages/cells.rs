@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::trial_plan::TrialPlan;
-use super::{calibrate, residual_stream, screen, sweep};
+use super::{calibrate, dose_range, residual_stream, screen, sweep};
 use crate::model::{Cell, LanguageModel, Steering};
 use crate::spec::doses::Apply;
 use crate::study::Study;
@@ -62,6 +62,7 @@ pub fn of_sweep(
     let residuals = residual_stream::read_residual_stream(study, model)?;
     let screening = screen::screen(study, &residuals, model)?;
     let neurons = calibrate::neuron_calibrations(&residuals, &screening, model)?;
+    dose_range::check(study, &neurons)?;
     if study.doses.tolerance.is_some() {
         return Err(Inexpressible(
             "`--cells` writes rollouts that are known beforehand; leave `doses.search` out for it",

@@ -17,6 +17,7 @@ pub mod attribution;
 pub mod calibrate;
 pub mod ceiling;
 pub mod cells;
+pub mod dose_range;
 pub mod features;
 pub mod judge;
 pub mod plan;

@@ -186,8 +186,9 @@ fn seconds_per_token(
         .map(|i| Cell {
             prompt: &prompts[i % prompts.len()],
             steering: Some(Steering {
-                neuron: neurons[i % neurons.len()],
-                dose: Dose(f32::MIN_POSITIVE),
+                // A direction: a neuron may write nothing, and a dose that changes nothing is refused.
+                neuron: NeuronId::random_direction(neurons[i % neurons.len()].layer, 0),
+                dose: Dose(1e-3),
                 apply: Apply::Generation,
                 window: None,
             }),

@@ -41,7 +41,6 @@ fn calibration_prompts(
     let prefill = (behavior.contrast.as_ref()).map_or(&[][..], |contrast| &contrast.prefill);
     let mut prompts: Vec<Vec<TokenId>> = (study.calibration_prompts().iter())
         .map(|prompt| [&prompt.tokens, prefill].concat())
-        .filter(|tokens| tokens.len() <= study.model.shape.context)
         .collect();
     if !behavior.target_tokens.is_empty() {
         let cells: Vec<Cell<'_>> = prompts.iter().map(|prompt| cell(prompt, None)).collect();

@@ -118,7 +118,12 @@ impl ResidualStream {
         Budget {
             write_norm,
             budget: crate::law::coherence_budget(layer.norm, write_norm),
-            c0: if length > 0.0 { along / length } else { 0.0 },
+            // Rounding may take a write along the stream itself a little further.
+            c0: if length > 0.0 {
+                (along / length).clamp(-1.0, 1.0)
+            } else {
+                0.0
+            },
             normed,
         }
     }
@@ -166,16 +171,41 @@ pub fn read_residual_stream(
         }
     })?;
     let d_model = model.shape().d_model;
+    let one = |(layer, residuals): (usize, &Vec<f32>)| {
+        let found = LayerResiduals {
+            normed: (model.ffn_norm(layer))
+                .map(|norm| NormedLayer::new(norm, residuals, &outputs[layer])),
+            ..summarise(residuals, d_model, study.calibration.statistic)
+        };
+        found.check(layer)?;
+        Ok(found)
+    };
     Ok(ResidualStream {
         positions: layers[0].len() / d_model,
         layers: (layers.iter().enumerate())
-            .map(|(layer, residuals)| LayerResiduals {
-                normed: (model.ffn_norm(layer))
-                    .map(|norm| NormedLayer::new(norm, residuals, &outputs[layer])),
-                ..summarise(residuals, d_model, study.calibration.statistic)
-            })
-            .collect(),
+            .map(one)
+            .collect::<anyhow::Result<_>>()?,
     })
+}
+
+impl LayerResiduals {
+    /// Refuses a stream from which no budget and no spectrum can be read.
+    fn check(&self, layer: usize) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            self.norm > 0.0,
+            "the residual stream of layer {layer} is zero on the generic prompts: there is nothing to measure doses by; the weights are \
+             damaged, or `prompts.generic` is too short"
+        );
+        // A product of squares that overflows makes the ratio 0.
+        let spectrum = [self.leading_share, self.participation_ratio];
+        anyhow::ensure!(
+            spectrum.iter().all(|x| x.is_finite() && *x > 0.0),
+            "the spectrum of the residual stream of layer {layer} is not finite: its numbers, of length {:e}, overflow when squared; the \
+             weights are damaged",
+            self.norm
+        );
+        Ok(())
+    }
 }
 
 /// What is read, and the first position that counts.
@@ -235,7 +265,11 @@ fn summarise(residuals: &[f32], d_model: usize, statistic: Statistic) -> LayerRe
     };
     LayerResiduals {
         norm: norm.unwrap_or(0.0),
-        leading_share: leading_eigenvalue(residuals, d_model, &mean_direction) / trace,
+        leading_share: leading_eigenvalue(
+            residuals,
+            d_model,
+            &start(residuals, &norms, &mean_direction),
+        ) / trace,
         participation_ratio: trace * trace / squared_frobenius_norm(residuals, d_model),
         mean_direction,
         normed: None,
@@ -246,7 +280,19 @@ fn square(r: &[f32]) -> f64 {
     r.iter().map(|&x| f64::from(x) * f64::from(x)).sum()
 }
 
-/// Largest eigenvalue of `XᵀX` by power iteration, from a start that is never orthogonal to it in practice: the mean direction.
+/// Where power iteration starts: at the mean direction, or, where the rows cancel, at the longest row.
+fn start(residuals: &[f32], norms: &[f64], mean_direction: &[f64]) -> Vec<f64> {
+    if mean_direction.iter().any(|x| x.abs() > f64::EPSILON) {
+        return mean_direction.to_vec();
+    }
+    let longest = (norms
+        .iter()
+        .zip(residuals.chunks_exact(mean_direction.len())))
+    .max_by(|a, b| a.0.total_cmp(b.0));
+    longest.map_or_else(Vec::new, |(_, row)| row.iter().map(|&x| x.into()).collect())
+}
+
+/// Largest eigenvalue of `XᵀX` by power iteration, from a start that is never orthogonal to it in practice.
 fn leading_eigenvalue(x: &[f32], d: usize, start: &[f64]) -> f64 {
     let mut direction = start.to_vec();
     let mut eigenvalue = 0.0;
@@ -313,6 +359,23 @@ mod tests {
                 .iter()
                 .all(|u| (u - 1.0 / 3.0).abs() < 1e-12)
         );
+    }
+
+    #[test]
+    fn rows_that_cancel_have_a_spectrum() {
+        let layer = summarise(&[3.0, 4.0, -3.0, -4.0], 2, Statistic::Mean);
+        assert!((layer.leading_share - 1.0).abs() < 1e-9);
+        layer.check(0).unwrap();
+    }
+
+    #[test]
+    fn zero_and_overflow_are_refused_with_their_layer() {
+        let refused = |rows: &[f32]| {
+            let layer = summarise(rows, 2, Statistic::Mean);
+            layer.check(7).unwrap_err().to_string()
+        };
+        assert!(refused(&[0.0; 4]).contains("layer 7 is zero"));
+        assert!(refused(&[1e20, 0.0, 0.0, 1e20]).contains("layer 7 is not finite"));
     }
 
     #[test]

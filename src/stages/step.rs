@@ -102,10 +102,10 @@ impl Steps<'_> {
         Ok(clean.into_iter().flatten().collect())
     }
 
-    /// Every step: of each site, sign, strength and prompt, in any order. A dose that is not finite makes no step.
+    /// Every step: of each site, sign, strength and prompt, in any order. A neuron that writes nothing has no budget, and makes no step.
     ///
     /// # Errors
-    /// Those of the model and of `visit`.
+    /// Those of the model, which refuses doses that its number type does not hold, and of `visit`.
     pub fn each(
         &self,
         sites: &[(NeuronId, f64)],
@@ -118,12 +118,12 @@ impl Steps<'_> {
             let mut places = Vec::new();
             let mut cells = Vec::new();
             for (site, &(neuron, budget)) in some.iter().enumerate() {
+                if budget == f64::INFINITY {
+                    continue;
+                }
                 for (sign, factor) in SIGNS.map(Sign::factor).into_iter().enumerate() {
                     for (strength, budgets) in self.strengths.iter().enumerate() {
                         let dose = Dose((factor * budgets * budget) as f32);
-                        if !dose.0.is_finite() {
-                            continue;
-                        }
                         for (prompt, tokens) in self.prompts.iter().enumerate() {
                             places.push(Place {
                                 site: first + site,

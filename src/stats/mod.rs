@@ -45,13 +45,24 @@ pub fn median(values: &[f64]) -> Option<f64> {
 /// Exact two-sided McNemar test: the probability, if two methods are equally good, that among the cases in which only one of them is right
 /// one method is alone at least as often as here. 1 when there is no such case.
 pub fn mcnemar(only_first: usize, only_second: usize) -> f64 {
+    const RANGE: i32 = 512;
     let n = only_first + only_second;
-    let (mut term, mut tail) = (0.5_f64.powi(n as i32), 0.0);
+    // In units of 2^(exponent − n): the first terms alone underflow where there are many cases.
+    let (mut term, mut tail, mut exponent) = (1.0_f64, 0.0_f64, 0_i32);
     for k in 0..=only_first.min(only_second) {
         tail += term;
         term *= (n - k) as f64 / (k + 1) as f64;
+        if term > 2_f64.powi(RANGE) {
+            (term, tail) = (term * 2_f64.powi(-RANGE), tail * 2_f64.powi(-RANGE));
+            exponent += RANGE;
+        }
     }
-    (2.0 * tail).min(1.0)
+    let mut left = exponent - n as i32;
+    while left < -RANGE {
+        tail *= 2_f64.powi(-RANGE);
+        left += RANGE;
+    }
+    (2.0 * tail * 2_f64.powi(left)).min(1.0)
 }
 
 /// Score interval of a binomial share (Wilson 1927). `None` when `trials` is 0.
@@ -236,5 +247,10 @@ mod tests {
             let found = mcnemar(first, second);
             assert!((found - p).abs() < 1e-8, "{first}:{second}: {found}");
         }
+        // Beyond the smallest power of 2. By the normal approximation with continuity correction: z = 39/√1200, 199/√5200.
+        assert_eq!(mcnemar(600, 600), 1.0);
+        assert!((mcnemar(580, 620) - 0.2602).abs() < 1e-3);
+        assert!((mcnemar(2500, 2700) - 0.005_79).abs() < 1e-4);
+        assert_eq!(mcnemar(0, 3000), 0.0);
     }
 }

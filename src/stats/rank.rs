@@ -2,7 +2,7 @@
 
 use super::{Interval, SplitMix64, quantile};
 
-/// Ranks from 1; equal values share the mean of their ranks. Values must not be NaN.
+/// Ranks from 1; equal values share the mean of their ranks. Values must not be NaN, which have ranks of no meaning.
 pub fn ranks(values: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..values.len()).collect();
     order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
@@ -12,7 +12,8 @@ pub fn ranks(values: &[f64]) -> Vec<f64> {
         let equal = order[from..]
             .iter()
             .take_while(|&&i| values[i] == values[order[from]])
-            .count();
+            .count()
+            .max(1);
         for &i in &order[from..from + equal] {
             ranks[i] = from as f64 + (equal as f64 + 1.0) / 2.0;
         }
@@ -21,8 +22,12 @@ pub fn ranks(values: &[f64]) -> Vec<f64> {
     ranks
 }
 
-/// Spearman's rank correlation (1904) of pairs: Pearson's of their ranks. `None` of fewer than three pairs, or when one side is constant.
+/// Spearman's rank correlation (1904) of pairs: Pearson's of their ranks. `None` of fewer than three pairs, when one side is constant, or
+/// where a number is NaN.
 pub fn spearman(pairs: &[(f64, f64)]) -> Option<f64> {
+    if pairs.iter().any(|(x, y)| x.is_nan() || y.is_nan()) {
+        return None;
+    }
     let (x, y): (Vec<f64>, Vec<f64>) = pairs.iter().copied().unzip();
     pearson(&ranks(&x), &ranks(&y))
 }
@@ -40,12 +45,12 @@ fn pearson(x: &[f64], y: &[f64]) -> Option<f64> {
 }
 
 /// Area under the ROC curve: the probability that a positive scores above a negative, ties counted half (Mann & Whitney 1947).
-/// `scored`: score, and whether it is a positive. `None` without positives or without negatives.
+/// `scored`: score, and whether it is a positive. `None` without positives, without negatives, or where a score is NaN.
 pub fn area_under_roc(scored: &[(f64, bool)]) -> Option<f64> {
     let scores: Vec<f64> = scored.iter().map(|s| s.0).collect();
     let positives = scored.iter().filter(|s| s.1).count();
     let negatives = scored.len() - positives;
-    if positives == 0 || negatives == 0 {
+    if positives == 0 || negatives == 0 || scores.iter().any(|score| score.is_nan()) {
         return None;
     }
     let sum: f64 = (ranks(&scores).iter().zip(scored))
@@ -106,6 +111,13 @@ mod tests {
         // Pairs won: 0.9 beats both, 0.8 ties one and beats one: 3.5 of 4.
         assert_eq!(area_under_roc(&scored), Some(0.875));
         assert_eq!(area_under_roc(&scored[..1]), None);
+    }
+
+    #[test]
+    fn nan_has_no_rank_and_no_statistic() {
+        assert_eq!(ranks(&[f64::NAN, 1.0]).len(), 2);
+        assert_eq!(spearman(&[(1.0, 2.0), (f64::NAN, 3.0), (2.0, 4.0)]), None);
+        assert_eq!(area_under_roc(&[(f64::NAN, true), (1.0, false)]), None);
     }
 
     #[test]

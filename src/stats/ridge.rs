@@ -16,7 +16,8 @@ pub struct Ridge {
 }
 
 impl Ridge {
-    /// Minimises `Σ (y − ŷ)² + penalty·Σ weight²`. Rows have equal length; `None` of fewer than two rows, or when a value is not finite.
+    /// Minimises `Σ (y − ŷ)² + penalty·Σ weight²`. Rows have equal length; `None` of fewer than two rows, or when a value is not finite or a square
+    /// of one overflows.
     pub fn fit(rows: &[&[f64]], responses: &[f64], penalty: f64) -> Option<Self> {
         let n = rows.len();
         let width = rows.first()?.len();
@@ -51,6 +52,7 @@ impl Ridge {
             gram[k * width + k] += penalty;
         }
         let weights = solve(&mut gram, moment, width)?;
+        (weights.iter().chain(&deviations).all(|x| x.is_finite())).then_some(())?;
         Some(Self {
             intercept,
             means,
@@ -75,7 +77,8 @@ fn solve(a: &mut [f64], mut b: Vec<f64>, n: usize) -> Option<Vec<f64>> {
             let dot: f64 = (0..l).map(|j| a[k * n + j] * a[l * n + j]).sum();
             let rest = a[k * n + l] - dot;
             if k == l {
-                if rest <= 0.0 {
+                // Not `rest <= 0.0`, which is false for NaN.
+                if !(rest > 0.0 && rest.is_finite()) {
                     return None;
                 }
                 a[k * n + k] = rest.sqrt();
@@ -119,5 +122,9 @@ mod tests {
         let fit = Ridge::fit(&rows, &[0.0, 1.0, 2.0], 3.0).unwrap();
         assert!((fit.weights[0] - (2.0_f64 / 3.0).sqrt() / 2.0).abs() < 1e-12);
         assert_eq!(Ridge::fit(&rows, &[0.0, f64::NAN, 2.0], 1.0), None);
+        let far: [&[f64]; 3] = [&[1e200], &[-1e200], &[0.0]];
+        assert_eq!(Ridge::fit(&far, &[0.0, 1.0, 2.0], 1.0), None);
+        let same: [&[f64]; 3] = [&[1.0, 1.0], &[2.0, 2.0], &[4.0, 4.0]];
+        assert_eq!(Ridge::fit(&same, &[0.0, 1.0, 2.0], 0.0), None, "singular");
     }
 }

@@ -1,11 +1,12 @@
 //! Gradients by every neuron's activation against central differences of steered first steps, for every family.
 
-use candle_core::{DType, Device};
+use candle_core::Device;
 use reachspec::model::{
     Attribution, Cell, LanguageModel, ModelError, ModelHeader, Observed, Probe, Resources,
     Sequence, Steering, TensorTransformer, Transformer,
 };
 use reachspec::spec::doses::Apply;
+use reachspec::spec::model::Dtype;
 use reachspec::units::{Dose, NeuronId, TokenId};
 
 use crate::parity::{TINY, ours};
@@ -25,7 +26,7 @@ fn transformer(folder: &str) -> Transformer {
     Transformer::load(header, Resources::of_machine()).unwrap()
 }
 
-fn tensors(folder: &str, dtype: DType) -> TensorTransformer {
+fn tensors(folder: &str, dtype: Dtype) -> TensorTransformer {
     let header = ModelHeader::read(&ours(folder)).unwrap();
     TensorTransformer::load(header, &Device::Cpu, dtype).unwrap()
 }
@@ -120,7 +121,7 @@ fn worst(model: &dyn LanguageModel, prompt: &[TokenId], found: &Attribution, lay
 }
 
 fn hold(folder: &str, tolerance: f32) {
-    let (engine, candle) = (transformer(folder), tensors(folder, DType::F32));
+    let (engine, candle) = (transformer(folder), tensors(folder, Dtype::F32));
     let long: Vec<TokenId> = (0..14).map(|i| 3 + i * 5 % 37).collect();
     let prompts: [&[TokenId]; 2] = [&long, &long[..1]];
     let models: [(&str, &dyn LanguageModel); 2] = [("own engine", &engine), ("candle", &candle)];
@@ -176,8 +177,8 @@ fn a_prompt_has_the_same_bits_whatever_stands_beside_it() {
 fn gradients_of_half_precision_weights_are_near_those_of_single_precision() {
     let prompt: &[TokenId] = &[1, 40, 7, 88, 23, 61, 5, 90];
     let folder = "specs/models/bilingual";
-    let exact = attributions(&tensors(folder, DType::F32), &[prompt]);
-    for (dtype, share) in [(DType::BF16, 0.1), (DType::F16, 0.02)] {
+    let exact = attributions(&tensors(folder, Dtype::F32), &[prompt]);
+    for (dtype, share) in [(Dtype::Bf16, 0.1), (Dtype::F16, 0.02)] {
         let rounded = attributions(&tensors(folder, dtype), &[prompt]);
         for (a, b) in rounded[0].gradients.iter().zip(&exact[0].gradients) {
             let error: Vec<f32> = a.iter().zip(b).map(|(a, b)| a - b).collect();

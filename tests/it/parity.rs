@@ -3,12 +3,13 @@
 
 use std::path::{Path, PathBuf};
 
-use candle_core::{DType, Device};
+use candle_core::Device;
 use reachspec::model::{
     Cell, LanguageModel, ModelHeader, Observed, Probe, Resources, Rollout, Sequence, Steering,
     TensorTransformer, Transformer,
 };
 use reachspec::spec::doses::{Apply, StepWindow};
+use reachspec::spec::model::Dtype;
 use reachspec::units::{Dose, NeuronId};
 use serde::Deserialize;
 
@@ -147,11 +148,11 @@ fn half_precision_is_near_single_precision() {
             .unwrap();
         seen.logits
     };
-    let exact = logits(DType::F32);
+    let exact = logits(Dtype::F32);
     let largest = exact
         .iter()
         .fold(0.0_f32, |largest, x| largest.max(x.abs()));
-    for (dtype, share) in [(DType::BF16, 0.1), (DType::F16, 0.02)] {
+    for (dtype, share) in [(Dtype::Bf16, 0.1), (Dtype::F16, 0.02)] {
         let worst = (logits(dtype).iter().zip(&exact))
             .map(|(a, b)| (a - b).abs())
             .fold(0.0, f32::max);
@@ -231,7 +232,7 @@ fn hold(name: &str, folder: &Path) {
     reference.leave_out_what_is_refused(&model);
     hold_all(&format!("{name}, own engine"), &model, &reference);
     let header = ModelHeader::read(folder).unwrap();
-    let model = TensorTransformer::load(header, &Device::Cpu, DType::F32).unwrap();
+    let model = TensorTransformer::load(header, &Device::Cpu, Dtype::F32).unwrap();
     hold_all(&format!("{name}, candle tensors"), &model, &reference);
 }
 

@@ -1,11 +1,12 @@
 //! Random directions as places to steer, and first steps: the engine for processors and the one on candle tensors agree.
 
-use candle_core::{DType, Device};
+use candle_core::Device;
 use reachspec::model::{
     Cell, LanguageModel, ModelHeader, Observed, Probe, Resources, Rollout, Sequence, Steering,
     TensorTransformer, Transformer,
 };
 use reachspec::spec::doses::{Apply, StepWindow};
+use reachspec::spec::model::Dtype;
 use reachspec::units::{Dose, NeuronId, TokenId};
 
 use crate::parity::{TINY, ours};
@@ -108,7 +109,7 @@ fn both_engines_agree_in_every_family() {
         let header =
             || ModelHeader::read(&ours(&format!("tests/reference/models/{name}"))).unwrap();
         let engine = Transformer::load(header(), Resources::of_machine()).unwrap();
-        let candle = TensorTransformer::load(header(), &Device::Cpu, DType::F32).unwrap();
+        let candle = TensorTransformer::load(header(), &Device::Cpu, Dtype::F32).unwrap();
         let cells = plan(&engine);
         let theirs = first_steps(&candle, &cells);
         for (ours, theirs) in first_steps(&engine, &cells).iter().zip(&theirs) {

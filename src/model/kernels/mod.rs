@@ -14,7 +14,7 @@ pub use attention::{Heads, SLACK, Scores, Span, attend, rotate};
 pub use nonlinear::{Activation, activate, gated, soft_cap};
 pub use norm::{layer_norm, rms_norm};
 pub use product::{Packed, matmul};
-pub use readout::{LogSumExp, argmax, cosine};
+pub use readout::{LogSumExp, argmax, cosine, finite};
 
 /// Lanes of every sum over a row.
 const LANES: usize = 16;

@@ -17,7 +17,11 @@ impl Activation {
     #[inline(always)]
     fn of(self, x: f32) -> f32 {
         match self {
-            Activation::Silu => x / (1.0 + exp(-x)),
+            Activation::Silu => {
+                // The exponential stays at e⁸⁸: far below, the quotient would grow again.
+                let above = if x < -1e30 { -1e30 } else { x };
+                above / (1.0 + exp(-x))
+            }
             Activation::Gelu => 0.5 * x * erfc(-x * std::f32::consts::FRAC_1_SQRT_2),
             Activation::GeluTanh => {
                 const SQRT_2_OVER_PI: f32 = 0.797_884_6;
@@ -45,9 +49,10 @@ pub fn gated(activation: Activation, gate: &mut [f32], up: &[f32]) {
     }
 }
 
-/// `cap · tanh(x / cap)`, in place.
+/// `cap · tanh(x / cap)`, in place. What is not finite becomes NaN: a cap would make it look like a number.
 pub fn soft_cap(x: &mut [f32], cap: f32) {
-    each(x, |x| cap * tanh(x / cap));
+    // 0 · x is 0 for finite numbers only.
+    each(x, |x| cap * tanh(x / cap) + 0.0 * x);
 }
 
 /// Replaces every number.
@@ -129,6 +134,18 @@ fn erfc(x: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn far_out_there_is_zero_or_nan_and_no_number_in_between() {
+        let mut x = [-1e38, -3e33, -1e10, f32::NAN, f32::INFINITY];
+        activate(Activation::Silu, &mut x);
+        assert!(x[..3].iter().all(|x| x.abs() < 1e-7), "{x:?}");
+        assert!(x[3..].iter().all(|x| !x.is_finite()), "{x:?}");
+        let mut x = [f32::INFINITY, f32::NEG_INFINITY, f32::NAN, 1e38, -0.0];
+        soft_cap(&mut x, 30.0);
+        assert!(x[..3].iter().all(|x| x.is_nan()), "{x:?}");
+        assert_eq!(x[3], 30.0);
+    }
 
     #[test]
     fn exponential_is_accurate() {

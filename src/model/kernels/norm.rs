@@ -23,7 +23,7 @@ impl WithSimd for RmsNorm<'_> {
     fn with_simd<S: Simd>(self, _: S) {
         let width = self.gain.len();
         for (x, out) in (self.x.chunks_exact(width)).zip(self.out.chunks_exact_mut(width)) {
-            let scale = 1.0 / (dot(x, x) / width as f32 + self.eps).sqrt();
+            let scale = scale(dot(x, x) / width as f32 + self.eps);
             for ((out, x), gain) in out.iter_mut().zip(x).zip(self.gain) {
                 *out = x * scale * gain;
             }
@@ -61,7 +61,7 @@ impl WithSimd for LayerNorm<'_> {
             for (out, x) in out.iter_mut().zip(x) {
                 *out = x - mean;
             }
-            let scale = 1.0 / (dot(out, out) / width as f32 + self.eps).sqrt();
+            let scale = scale(dot(out, out) / width as f32 + self.eps);
             for ((out, gain), bias) in out.iter_mut().zip(self.gain).zip(self.bias) {
                 *out = *out * scale * gain + bias;
             }
@@ -69,10 +69,33 @@ impl WithSimd for LayerNorm<'_> {
     }
 }
 
+/// What makes a row of this mean square one of length `√width`. Where the square overflows the row would become zeros, and look healthy
+/// from there on: NaN is found in the end.
+#[inline(always)]
+fn scale(square: f32) -> f32 {
+    if square < f32::INFINITY {
+        1.0 / square.sqrt()
+    } else {
+        f32::NAN
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::kernels::random;
+
+    #[test]
+    fn rows_whose_squares_overflow_do_not_become_zeros() {
+        let (x, one) = ([1e20; 20], [1.0; 20]);
+        let mut out = [0.0; 20];
+        rms_norm(&x, &one, 1e-5, &mut out);
+        assert!(out.iter().all(|x| x.is_nan()), "{out:?}");
+        let mut uneven = x;
+        uneven[7] = -1e20;
+        layer_norm(&uneven, &one, &one, 1e-5, &mut out);
+        assert!(out.iter().all(|x| x.is_nan()), "{out:?}");
+    }
 
     #[test]
     fn layer_norm_equals_its_definition() {

@@ -5,7 +5,7 @@ use pulp::{Arch, Simd, WithSimd};
 use super::nonlinear::exp;
 use super::{LANES, largest, sum_of};
 
-/// `ln Σ exp(logit)` of a row of logits, in two parts.
+/// `ln Σ exp(logit)` of a row of logits, in two parts; NaN where a logit is not finite.
 #[derive(Clone, Copy, Debug)]
 pub struct LogSumExp {
     largest: f32,
@@ -18,7 +18,7 @@ impl LogSumExp {
         Arch::new().dispatch(SumExp(logits))
     }
 
-    /// Negative log-likelihood of a token with this logit, in nats.
+    /// Negative log-likelihood of a token with this logit, in nats; NaN where a logit of the row was not finite.
     pub fn negative_log_likelihood(self, logit: f32) -> f32 {
         (self.rest - (logit - self.largest) as f64) as f32
     }
@@ -44,7 +44,8 @@ impl WithSimd for SumExp<'_> {
             .sum();
         LogSumExp {
             largest,
-            rest: total.ln(),
+            // The exponential stops at both ends: infinity would pass for a number.
+            rest: total.ln() + f64::from(doubt(self.0)),
         }
     }
 }
@@ -63,13 +64,22 @@ impl WithSimd for Largest<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) -> Option<f32> {
-        // 0 · x is 0 for finite numbers, and NaN for all others, which no sum forgets.
-        let doubt: f32 = sum_of(self.0, |x| 0.0 * x);
-        (doubt == 0.0 && !self.0.is_empty()).then(|| largest(self.0))
+        (doubt(self.0) == 0.0 && !self.0.is_empty()).then(|| largest(self.0))
     }
 }
 
-/// Cosine of the angle between two vectors; 0 when one of them is zero.
+/// 0 when all numbers are finite, else NaN: 0 · x is 0 for finite numbers, and NaN for all others, which no sum forgets.
+#[inline(always)]
+fn doubt(row: &[f32]) -> f32 {
+    sum_of(row, |x| 0.0 * x)
+}
+
+/// Whether all numbers are finite.
+pub fn finite(row: &[f32]) -> bool {
+    Arch::new().dispatch(|| doubt(row) == 0.0)
+}
+
+/// Cosine of the angle between two vectors; NaN when one of them is zero, or not finite.
 pub fn cosine(a: &[f32], b: &[f32]) -> f32 {
     let (mut ab, mut aa, mut bb) = (0.0_f64, 0.0_f64, 0.0_f64);
     for (&x, &y) in a.iter().zip(b) {
@@ -77,9 +87,6 @@ pub fn cosine(a: &[f32], b: &[f32]) -> f32 {
         ab += x * y;
         aa += x * x;
         bb += y * y;
-    }
-    if aa == 0.0 || bb == 0.0 {
-        return 0.0;
     }
     (ab / (aa * bb).sqrt()) as f32
 }
@@ -96,6 +103,28 @@ mod tests {
         let expected = total.ln() - logits[17] as f64;
         let found = LogSumExp::of(&logits).negative_log_likelihood(logits[17]);
         assert!((found as f64 - expected).abs() < 1e-5);
+    }
+
+    #[test]
+    fn what_is_not_finite_has_no_likelihood() {
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            for place in [0, 16, 100] {
+                let mut logits = random(101, 3);
+                logits[place] = bad;
+                let found = LogSumExp::of(&logits).negative_log_likelihood(logits[17]);
+                assert!(found.is_nan(), "{bad} at {place}: {found}");
+                assert!(!finite(&logits) && argmax(&logits).is_none());
+            }
+        }
+        assert!(finite(&random(101, 3)) && finite(&[]));
+    }
+
+    #[test]
+    fn directions_of_length_zero_have_no_cosine() {
+        assert!(cosine(&[0.0, 0.0], &[1.0, 0.0]).is_nan());
+        assert!(cosine(&[1.0, 0.0], &[0.0, 0.0]).is_nan());
+        assert!(cosine(&[f32::INFINITY, 0.0], &[1.0, 0.0]).is_nan());
+        assert_eq!(cosine(&[-2.0, 0.0], &[1e-30, 0.0]), -1.0);
     }
 
     #[test]

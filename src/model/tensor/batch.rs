@@ -10,7 +10,7 @@ use super::weights::TensorDecoder;
 use crate::model::choice::{Choice, choice, is_steered};
 use crate::model::kernels::{self, LogSumExp};
 use crate::model::write::{FfnNorm, Write};
-use crate::model::{Cell, ModelError, Rollout, Steering};
+use crate::model::{Cell, ModelError, Rollout, Steering, check};
 use crate::stop::Stop;
 use crate::units::{NeuronId, TokenId};
 
@@ -121,6 +121,7 @@ impl<'a> Run<'a> {
             writes: &self.writes,
             first,
             prompt_len,
+            absorbed: vec![false; self.batch.cells.len()],
             outputs: BTreeMap::new(),
             residual: None,
         };
@@ -129,8 +130,14 @@ impl<'a> Run<'a> {
             .decoder
             .forward(&tokens, batch, first, &mut self.cache, &mut hook)?;
         let Doses {
-            outputs, residual, ..
+            outputs,
+            residual,
+            absorbed,
+            ..
         } = hook;
+        if let Some(row) = (0..batch).find(|&row| absorbed[row] && !self.finished[row]) {
+            return Err(self.batch.cells[row].not_applied(self.steps, check::ABSORBED));
+        }
         self.residual = residual;
         self.read_cosines(&outputs)?;
         self.steps += 1;
@@ -161,19 +168,12 @@ impl<'a> Run<'a> {
             if self.finished[row] {
                 continue;
             }
-            let output =
-                outputs
-                    .get(&steering.neuron.layer)
-                    .ok_or_else(|| ModelError::NotApplied {
-                        steering: place(&steering, self.steps),
-                        why: "the forward pass has no such layer".into(),
-                    })?;
+            let output = outputs
+                .get(&steering.neuron.layer)
+                .ok_or_else(|| cell.not_applied(self.steps, check::NO_LAYER))?;
             let cosine = kernels::cosine(&output[row], self.writes[&steering.neuron].effective());
-            if !output[row].iter().all(|x| x.is_finite()) {
-                return Err(ModelError::NotFinite {
-                    what: "the residual stream",
-                    place: place(&steering, self.steps),
-                });
+            if !cosine.is_finite() {
+                return Err(cell.not_finite(check::COSINE, self.steps));
             }
             self.rollouts[row].cosines.push(cosine);
         }
@@ -186,12 +186,7 @@ impl<'a> Run<'a> {
         }
         let (cell, rollout) = (self.batch.cells[row], &mut self.rollouts[row]);
         let step = rollout.tokens.len();
-        let token = self.choices[row]
-            .token(logits)?
-            .ok_or_else(|| ModelError::NotFinite {
-                what: "a logit",
-                place: cell.place(step),
-            })?;
+        let token = self.choices[row].token(cell, step, logits)?;
         rollout.tokens.push(token);
         rollout.ended = self.end_of_text.contains(&token);
         self.finished[row] = cell.is_over(rollout);
@@ -231,22 +226,16 @@ impl<'a> Run<'a> {
                 .get(row)?
                 .narrow(0, prompt_len - 1, rollout.tokens.len())?;
             let logits: Vec<Vec<f32>> = self.decoder.logits(&rows.contiguous()?)?.to_vec2()?;
-            rollout.nll = (logits.iter().zip(&rollout.tokens))
-                .map(|(logits, token)| {
-                    LogSumExp::of(logits).negative_log_likelihood(logits[*token as usize])
-                })
-                .collect();
+            for (step, (logits, token)) in logits.iter().zip(&rollout.tokens).enumerate() {
+                let nll = LogSumExp::of(logits).negative_log_likelihood(logits[*token as usize]);
+                if !nll.is_finite() {
+                    return Err(self.batch.cells[row].not_finite(check::UNSTEERED_LOGIT, step));
+                }
+                rollout.nll.push(nll);
+            }
         }
         Ok(())
     }
-}
-
-/// Where a steered rollout stands, for an error.
-fn place(steering: &Steering, step: usize) -> String {
-    format!(
-        "{} after a dose of {}, generation step {step}",
-        steering.neuron, steering.dose.0
-    )
 }
 
 /// Adds each row's dose.
@@ -257,6 +246,8 @@ struct Doses<'a> {
     /// Position of the first token that is read.
     first: usize,
     prompt_len: usize,
+    /// By cell: whether its dose changed nothing at the last position.
+    absorbed: Vec<bool>,
     /// Block outputs at the last position, by layer that holds a steered neuron: `[batch × d_model]`.
     outputs: BTreeMap<usize, Vec<Vec<f32>>>,
     /// The last of them, as a tensor.
@@ -275,10 +266,10 @@ impl Doses<'_> {
 
     /// Adds to `x: [batch, positions, width]`, at each steered position of these cells, what `add` puts into a row of zeros.
     fn added(
-        &self,
+        &mut self,
         x: Tensor,
         steered: &[(usize, Steering)],
-        add: impl Fn(&Steering, &mut [f32]),
+        add: impl Fn(&Steering, &mut [f32], &BTreeMap<NeuronId, Write>),
     ) -> Result<Tensor> {
         if steered.is_empty() {
             return Ok(x);
@@ -292,12 +283,22 @@ impl Doses<'_> {
                     add(
                         steering,
                         &mut doses[(row * count + offset) * width..][..width],
+                        self.writes,
                     );
                 }
             }
         }
         let doses = Tensor::from_vec(doses, (batch, count, width), self.decoder.device())?;
-        x + doses.to_dtype(self.decoder.dtype())?
+        let sum = (&x + doses.to_dtype(self.decoder.dtype())?)?;
+        // Whether a dose is more than rounding, where the next token is decided.
+        let last = |x: &Tensor| x.narrow(1, count - 1, 1)?.squeeze(1);
+        let changed = last(&sum)?.ne(&last(&x)?)?.to_dtype(DType::F32)?;
+        let changed: Vec<f32> = changed.sum(1)?.to_vec1()?;
+        let step = (self.first + count).checked_sub(self.prompt_len);
+        for (row, steering) in steered {
+            self.absorbed[*row] |= is_steered(steering, step) && changed[*row] == 0.0;
+        }
+        Ok(sum)
     }
 }
 
@@ -305,7 +306,7 @@ impl TensorHook for Doses<'_> {
     fn activations(&mut self, layer: usize, activations: Tensor) -> Result<Tensor> {
         let neurons = |(_, s): &(usize, Steering)| s.neuron.direction().is_none();
         let steered: Vec<_> = self.on(layer).filter(neurons).collect();
-        self.added(activations, &steered, |steering, row| {
+        self.added(activations, &steered, |steering, row, _| {
             row[steering.neuron.index] = steering.dose.0;
         })
     }
@@ -313,8 +314,8 @@ impl TensorHook for Doses<'_> {
     fn ffn_output(&mut self, layer: usize, written: Tensor) -> Result<Tensor> {
         let directions = |(_, s): &(usize, Steering)| s.neuron.direction().is_some();
         let steered: Vec<_> = self.on(layer).filter(directions).collect();
-        self.added(written, &steered, |steering, row| {
-            let direction = &self.writes[&steering.neuron].direction;
+        self.added(written, &steered, |steering, row, writes| {
+            let direction = &writes[&steering.neuron].direction;
             for (x, v) in row.iter_mut().zip(direction) {
                 *x = steering.dose.0 * v;
             }

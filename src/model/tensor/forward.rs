@@ -74,12 +74,15 @@ impl TensorNorm {
         let width = self.gain.elem_count();
         let rows = x.to_dtype(DType::F32)?.reshape(((), width))?.contiguous()?;
         let (gain, eps) = (&self.gain, self.eps);
+        // 0 · ‖x‖² is NaN where the square overflows: the row would become zeros there, and look healthy from there on.
+        let doubt = (rows.sqr()?.sum_keepdim(1)? * 0.0)?;
         let normed = match (&self.bias, kernels) {
             (None, Kernels::Fused) => ops::rms_norm(&rows, gain, eps)?,
             (None, Kernels::Differentiable) => ops::rms_norm_slow(&rows, gain, eps)?,
             (Some(bias), Kernels::Fused) => ops::layer_norm(&rows, gain, bias, eps)?,
             (Some(bias), Kernels::Differentiable) => ops::layer_norm_slow(&rows, gain, bias, eps)?,
         };
+        let normed = normed.broadcast_add(&doubt)?;
         normed.reshape(x.shape())?.to_dtype(x.dtype())
     }
 }
@@ -327,7 +330,8 @@ impl TensorDecoder {
     pub fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
         let logits = hidden.matmul(&self.head.t()?)?.to_dtype(DType::F32)?;
         match self.soft_cap {
-            Some(cap) => capped(&logits, cap),
+            // 0 · x is NaN where a logit is not finite: a cap would make it look like a number.
+            Some(cap) => capped(&logits, cap)? + (logits * 0.0)?,
             None => Ok(logits),
         }
     }

@@ -17,6 +17,7 @@ use super::{
     Attribution, Cell, Detokenizer, FfnNorm, FirstStep, LanguageModel, ModelError, ModelHeader,
     Observed, Probe, Rollout, Sequence, Shape,
 };
+use crate::spec::model::Dtype;
 use crate::stop::Stop;
 use crate::units::{NeuronId, TokenId};
 use batch::{Batch, Run};
@@ -32,17 +33,24 @@ pub const BATCH: usize = 64;
 pub struct TensorTransformer {
     header: ModelHeader,
     decoder: TensorDecoder,
+    dtype: Dtype,
     stop: Stop,
 }
 
 impl TensorTransformer {
     /// Reads the weights and moves them to the device.
-    pub fn load(header: ModelHeader, device: &Device, dtype: DType) -> Result<Self, ModelError> {
+    pub fn load(header: ModelHeader, device: &Device, dtype: Dtype) -> Result<Self, ModelError> {
+        let number_type = match dtype {
+            Dtype::F32 => DType::F32,
+            Dtype::Bf16 => DType::BF16,
+            Dtype::F16 => DType::F16,
+        };
         let checkpoint = Checkpoint::open(&header.folder)?;
         let decoder = header.family.build(&mut Tensors::of(&checkpoint))?;
         Ok(Self {
-            decoder: TensorDecoder::new(decoder, device, dtype)?,
+            decoder: TensorDecoder::new(decoder, device, number_type)?,
             header,
+            dtype,
             stop: Stop::default(),
         })
     }
@@ -50,7 +58,7 @@ impl TensorTransformer {
     /// Batches of cells by number: prompts of one length, in the order of the cells.
     fn batches<'a>(&self, cells: &'a [Cell<'a>]) -> Result<Vec<Batch<'a>>, ModelError> {
         for cell in cells {
-            check::cell(&self.decoder.sizes, cell)?;
+            check::cell(&self.decoder.sizes, self.dtype, cell)?;
         }
         let mut order: Vec<usize> = (0..cells.len()).collect();
         order.sort_by_key(|&i| (cells[i].prompt.len(), i));
@@ -93,7 +101,7 @@ impl LanguageModel for TensorTransformer {
     }
 
     fn logits_of(&self, residual: &[f32]) -> Result<Vec<f32>, ModelError> {
-        Ok(self.decoder.logits_of(residual)?)
+        check::logits(self.decoder.logits_of(residual)?)
     }
 
     fn observe(
@@ -119,7 +127,9 @@ impl LanguageModel for TensorTransformer {
             let mut run = Run::new(&self.decoder, &batch, &self.header.end_of_text)?;
             let (logits, residuals) = (run.step()?, run.residuals()?);
             for ((number, logits), residual) in batch.numbers.iter().zip(&logits).zip(&residuals) {
-                visit(*number, FirstStep { logits, residual });
+                let end = FirstStep { logits, residual };
+                check::first_step(&cells[*number], &end)?;
+                visit(*number, end);
             }
         }
         Ok(())

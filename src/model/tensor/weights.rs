@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{DType, Device, Tensor};
 
+use crate::model::ModelError;
 use crate::model::decoder::{Block, Decoder, Residual, Sizes};
 use crate::model::kernels::{Heads, Scores};
 use crate::model::parts::{Activation, Attention, FeedForward, Linear, Norm, Vocabulary};
 use crate::model::rope::Rope;
+use crate::spec::model::Dtype;
+
+type Result<T> = std::result::Result<T, ModelError>;
 
 /// A model's weights on a device.
 pub struct TensorDecoder {
@@ -82,13 +86,21 @@ struct Move<'a> {
 
 impl Move<'_> {
     fn tensor(&self, values: &[f32], shape: impl Into<candle_core::Shape>) -> Result<Tensor> {
-        Tensor::from_slice(values, shape, &Device::Cpu)?
-            .to_dtype(self.dtype)?
-            .to_device(self.device)
+        // Beyond the largest number of the type a weight would become infinite.
+        let dtype = match self.dtype {
+            DType::F16 => Dtype::F16,
+            DType::BF16 => Dtype::Bf16,
+            _ => Dtype::F32,
+        };
+        if let Some(&value) = values.iter().find(|&&x| !dtype.fits(x)) {
+            return Err(ModelError::Overflow { value, dtype });
+        }
+        let tensor = Tensor::from_slice(values, shape, &Device::Cpu)?;
+        Ok(tensor.to_dtype(self.dtype)?.to_device(self.device)?)
     }
 
     fn norm(&self, norm: &Norm) -> Result<TensorNorm> {
-        let exact = |values: &[f32]| Tensor::new(values, self.device);
+        let exact = |values: &[f32]| Ok::<_, ModelError>(Tensor::new(values, self.device)?);
         Ok(match norm {
             Norm::Rms { gain, eps } => TensorNorm {
                 gain: exact(gain)?,
@@ -124,9 +136,7 @@ impl Move<'_> {
             value: self.linear(&attention.value)?,
             output: self.linear(&attention.output)?,
             query_key_norms: norms
-                .map(|(query, key)| {
-                    Ok::<_, candle_core::Error>((self.norm(query)?, self.norm(key)?))
-                })
+                .map(|(query, key)| Ok::<_, ModelError>((self.norm(query)?, self.norm(key)?)))
                 .transpose()?,
             rope: attention.rope.clone(),
             heads: attention.heads,

@@ -17,6 +17,10 @@ use crate::stats;
 
 /// Fewer prompts than this make shares coarse enough to say so.
 const FEW_PROMPTS: usize = 20;
+/// From fewer prompts than this, resampling makes intervals that are too narrow: few resamples differ.
+const TOO_FEW_PROMPTS: usize = 6;
+/// The same of the positions of the residual stream, and of what is read there.
+const TOO_FEW_POSITIONS: usize = 16;
 /// An unsteered collapse share above this is worth a warning.
 const UNSTEERED_COLLAPSE: f64 = 0.1;
 /// Share of prompts above which the unsteered model flips too often to pass over.
@@ -248,11 +252,32 @@ pub fn cautions(input: &Input) -> Vec<String> {
         ));
     }
     cautions.extend(input.judgements.baselines.iter().filter_map(few_prompts));
+    cautions.extend(few_positions(input.predictions.calibration.positions));
     cautions
+}
+
+fn few_positions(positions: usize) -> Option<String> {
+    (positions < TOO_FEW_POSITIONS).then(|| {
+        format!(
+            "Too little generic text: budgets, alignments and spectra were read at {} of it, and have no interval.",
+            counted(positions, "position")
+        )
+    })
 }
 
 fn few_prompts(baseline: &Baseline) -> Option<String> {
     let (name, prompts) = (&baseline.behavior, baseline.prompts);
+    if prompts == 1 {
+        return Some(format!(
+            "Too few prompts for an interval for {name}: 1. It decides every share alone; thresholds have no interval, and windows are open or closed by the estimates."
+        ));
+    }
+    if (1..TOO_FEW_PROMPTS).contains(&prompts) {
+        return Some(format!(
+            "Too few prompts for an interval for {name}: {prompts}. Those of thresholds are resampled from so few that they come out too narrow, and a share moves by {} points with one prompt.",
+            fixed(100.0 / prompts as f64, 0)
+        ));
+    }
     (1..FEW_PROMPTS).contains(&prompts).then(|| {
         format!(
             "Few prompts for {name}: {prompts}, so that one prompt moves a share by {} points and intervals are wide.",

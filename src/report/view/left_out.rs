@@ -10,6 +10,7 @@ pub fn build(input: &Input) -> Vec<String> {
     sentences.extend(censored(input));
     sentences.extend(undecided(input));
     sentences.extend(without_interval(input));
+    sentences.extend(few_neurons(input));
     sentences.extend(unfitted(input));
     sentences.extend(calibration(input));
     sentences.extend(ceilings(input));
@@ -54,6 +55,19 @@ fn without_interval(input: &Input) -> Option<String> {
             counted(without, "branch")
         )
     })
+}
+
+/// Errors have intervals over neurons, which are resampled.
+fn few_neurons(input: &Input) -> Option<String> {
+    const TOO_FEW: usize = 4;
+    let scores = &input.verdicts.scoreboard.ceilings;
+    let compared = scores
+        .iter()
+        .filter_map(|score| Some(score.overall?.neurons));
+    let neurons = compared.max().filter(|neurons| *neurons < TOO_FEW)?;
+    Some(format!(
+        "Too few neurons for an interval of the errors: {neurons}. Those that are given are resampled from so few that they come out too narrow, or as a point."
+    ))
 }
 
 fn unfitted(input: &Input) -> Option<String> {

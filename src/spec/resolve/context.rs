@@ -16,6 +16,8 @@ pub struct Context<'a> {
     pub target: &'a dyn SpecTarget,
     /// Names of prompt sets that lack prompts because these, or their file, have problems of their own.
     pub incomplete: BTreeSet<String>,
+    /// Regular expressions so far.
+    pub regexes: usize,
     problems: Vec<Problem>,
     warnings: Vec<Problem>,
 }
@@ -26,6 +28,7 @@ impl<'a> Context<'a> {
             written,
             target,
             incomplete: BTreeSet::new(),
+            regexes: 0,
             problems: Vec::new(),
             warnings: Vec::new(),
         }

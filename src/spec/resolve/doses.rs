@@ -3,6 +3,7 @@
 use super::context::Context;
 use crate::spec::coherence::Detector;
 use crate::spec::doses::{Apply, DoseRange, DoseUnit, DosesSpec, Search};
+use crate::spec::model::Dtype;
 use crate::spec::path::SpecPath;
 use crate::study::{Doses, Rollout};
 use crate::units::{Horizon, Sign};
@@ -283,28 +284,43 @@ fn check_magnitudes(
         return None;
     }
     let mut before = 0.0;
+    // Doses in activation units enter as they are; what budgets come to is known after calibration only.
+    let spec = &context.written.spec;
+    let enters = spec.doses.unit == DoseUnit::Activation && spec.model.dtype != Dtype::F32;
+    let dtype = enters.then_some(spec.model.dtype);
     for (index, &magnitude) in magnitudes.iter().enumerate() {
         // The dose enters the forward pass in single precision.
         let single = magnitude as f32;
+        let same = |dtype: &Dtype| dtype.rounded(magnitude) == dtype.rounded(before);
         let fault = if magnitude <= 0.0 {
             Some((
                 format!("the magnitude {magnitude} is not above 0"),
-                "dose 0 is always measured, and `signs` makes doses negative",
+                "dose 0 is always measured, and `signs` makes doses negative".to_owned(),
             ))
         } else if single == 0.0 || !single.is_finite() {
             Some((
                 format!("the magnitude {magnitude:e} does not fit single precision"),
-                "choose one between 1e-30 and 1e30",
+                "choose one between 1e-30 and 1e30".to_owned(),
+            ))
+        } else if let Some(dtype) = dtype.filter(|dtype| !dtype.holds(magnitude)) {
+            Some((
+                format!("the dose {magnitude:e} does not fit `dtype: {dtype}`"),
+                dtype.refusal(magnitude),
+            ))
+        } else if let Some(dtype) = dtype.filter(|dtype| same(dtype) && magnitude > before) {
+            Some((
+                format!("the doses {before} and {magnitude} are the same in `dtype: {dtype}`"),
+                "leave one of them out, or choose another number type".to_owned(),
             ))
         } else if single == before as f32 && magnitude > before {
             Some((
                 format!("the magnitudes {before} and {magnitude} are the same in single precision"),
-                "leave one of them out",
+                "leave one of them out".to_owned(),
             ))
         } else if magnitude <= before {
             Some((
                 format!("the magnitude {magnitude} does not come after {before}"),
-                "magnitudes increase",
+                "magnitudes increase".to_owned(),
             ))
         } else {
             None

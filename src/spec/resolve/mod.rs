@@ -56,6 +56,7 @@ fn study(context: &mut Context<'_>, folder: &Path) -> Option<Study> {
     let coherence = choices::coherence(context, &sets);
     disjoint::calibration_prompts(context, &sets);
     trigger::contrast_is_paired(context, &sets);
+    trigger::prefill_fits_calibration(context, &sets, &behaviors);
     device(context);
     let title = spec.report.title.clone().unwrap_or(spec.name.clone());
     Some(Study {

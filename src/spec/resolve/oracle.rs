@@ -34,6 +34,11 @@ const COMMON_SCRIPTS: [&str; 20] = [
     "Thai",
 ];
 
+/// Most regular expressions of a study: each may take a MiB when compiled, and as much again while it matches.
+const REGEXES: usize = 100;
+/// Most strings that must all be found: each is looked for by itself.
+const STRINGS: usize = 1000;
+
 /// An oracle that can judge, or `None` and a report.
 pub fn oracle(context: &mut Context<'_>, path: &SpecPath, spec: &OracleSpec) -> Option<Oracle> {
     if let Some(strings) = &spec.contains {
@@ -45,7 +50,7 @@ pub fn oracle(context: &mut Context<'_>, path: &SpecPath, spec: &OracleSpec) -> 
         return strings_of(context, &path, strings).map(Oracle::StartsWith);
     }
     if let Some(pattern) = &spec.regex {
-        return compiled(context, &path.key("regex"), Oracle::Regex(pattern.clone()));
+        return regex(context, &path.key("regex"), pattern);
     }
     if let Some(lexicon) = &spec.lexicon {
         return lexicon_of(context, &path.key("lexicon"), lexicon).map(Oracle::Lexicon);
@@ -91,6 +96,19 @@ fn several(
     oracles.into_iter().collect()
 }
 
+fn regex(context: &mut Context<'_>, path: &SpecPath, pattern: &str) -> Option<Oracle> {
+    context.regexes += 1;
+    if context.regexes <= REGEXES {
+        return compiled(context, path, Oracle::Regex(pattern.to_owned()));
+    }
+    if context.regexes == REGEXES + 1 {
+        let message = format!("the study has more than {REGEXES} regular expressions");
+        let help = "join alternatives with `|`, or list words in `contains` or `lexicon`";
+        context.reject(path, message, help);
+    }
+    None
+}
+
 fn compiled(context: &mut Context<'_>, path: &SpecPath, oracle: Oracle) -> Option<Oracle> {
     match oracle.compile() {
         Ok(_) => Some(oracle),
@@ -109,6 +127,14 @@ fn strings_of(context: &mut Context<'_>, path: &SpecPath, spec: &StringsSpec) ->
         "any" => (spec.any.as_ref()?, Need::Any),
         _ => (spec.all.as_ref()?, Need::All),
     };
+    if need == Need::All && strings.len() > STRINGS {
+        let message = format!(
+            "{} strings are to be found all, and {STRINGS} are supported",
+            strings.len()
+        );
+        context.reject(&path.key(key), message, "leave some of them out");
+        return None;
+    }
     if let Some(position) = strings.iter().position(String::is_empty) {
         let path = path.key(key).item(position);
         context.reject(&path, "an empty string is found in every text", "remove it");

@@ -70,6 +70,38 @@ pub fn contrast_is_paired(context: &mut Context<'_>, sets: &BTreeMap<String, Vec
     }
 }
 
+/// Single steps on the calibration prompts are made behind the prefill of each behaviour's contrast, where the model has room for both.
+pub fn prefill_fits_calibration(
+    context: &mut Context<'_>,
+    sets: &BTreeMap<String, Vec<Prompt>>,
+    behaviors: &[Behavior],
+) {
+    let calibration = &context.written.spec.calibration;
+    let steered_on = (calibration.steer_on.clone()).unwrap_or(calibration.prompts.clone());
+    let steered = sets.get(&steered_on).map(Vec::as_slice).unwrap_or_default();
+    let longest =
+        (steered.iter().take(calibration.rollout_prompts)).max_by_key(|prompt| prompt.tokens.len());
+    let most = context.target.shape().context;
+    for behavior in behaviors {
+        let (Some(prompt), Some(contrast)) = (longest, &behavior.contrast) else {
+            continue;
+        };
+        let together = prompt.tokens.len() + contrast.prefill.len();
+        if together > most {
+            let section = SpecPath::root().key("behaviors").key(&behavior.name);
+            context.reject(
+                &section.key("contrast").key("prefill"),
+                format!(
+                    "behind the prompt `{}` of `{steered_on}`, where calibration steers, this prefill makes {together} tokens, and the \
+                     model's context has {most}",
+                    prompt.id
+                ),
+                "shorten the prefill, or the prompts of `calibration.steer_on`",
+            );
+        }
+    }
+}
+
 /// The push is read on the readout axis; its margin is fitted on calibration neurons whose rollouts the behaviour's oracles judge.
 fn push_has_what_it_needs(
     context: &mut Context<'_>,
