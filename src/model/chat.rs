@@ -23,6 +23,7 @@ use minijinja::{
 use regex::Regex;
 
 use super::ModelError;
+use crate::files;
 use crate::spec::prompts::ChatMessage;
 
 /// What `strftime_now` takes for now (Friday, at midnight).
@@ -107,10 +108,13 @@ pub fn find_template(
     tokenizer_config: &serde_json::Value,
 ) -> Result<Option<String>, ModelError> {
     let file = folder.join("chat_template.jinja");
-    if file.is_file() {
-        let text = std::fs::read_to_string(&file)
-            .map_err(|e| ModelError::from((file.as_path(), format!("cannot be read: {e}"))))?;
-        return Ok(Some(text));
+    match files::read_text(&file, guard::LONGEST as u64) {
+        Ok(text) => return Ok(Some(text)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+        Err(e) => {
+            let problem = format!("cannot be read: {e}; fetch it again");
+            return Err((file.as_path(), problem).into());
+        }
     }
     let written = &tokenizer_config["chat_template"];
     let named = written.as_array().and_then(|templates| {

@@ -10,12 +10,17 @@ use tokenizers::{AddedToken, Tokenizer};
 
 use super::chat::{ChatTemplate, find_template};
 use super::{Detokenizer, ModelError};
+use crate::files;
 use crate::spec::prompts::ChatMessage;
 use crate::units::TokenId;
 
 const TOKENIZER: &str = "tokenizer.json";
 const CONFIG: &str = "tokenizer_config.json";
 const MODEL: &str = "config.json";
+/// Largest tokenizer, in bytes: the largest of published models, with 262,144 tokens, has 33 MB.
+const LARGEST: u64 = 128 << 20;
+/// Largest `tokenizer_config.json`, in bytes: those that list thousands of added tokens have 1 MB.
+const LARGEST_CONFIG: u64 = 8 << 20;
 
 /// A model's tokenizer with its chat template.
 pub struct TextCodec {
@@ -33,7 +38,7 @@ impl TextCodec {
     /// Reads `tokenizer.json`, and `tokenizer_config.json` and `chat_template.jinja` where they are.
     pub fn read(folder: &Path) -> Result<Self, ModelError> {
         let file = folder.join(TOKENIZER);
-        let text = read_text(&file)?.ok_or_else(|| missing_tokenizer(folder))?;
+        let text = read_text(&file, LARGEST)?.ok_or_else(|| missing_tokenizer(folder))?;
         let config = read_config(&folder.join(CONFIG))?;
         let text =
             match pipeline::as_class_builds(&text, &config, &read_config(&folder.join(MODEL))?) {
@@ -226,20 +231,24 @@ fn token_contents(value: &Value) -> Vec<String> {
     }
 }
 
+/// A mapping, or `null` where there is no such file.
 fn read_config(file: &Path) -> Result<Value, ModelError> {
-    match read_text(file)? {
-        None => Ok(Value::Null),
-        Some(text) => serde_json::from_str(&text)
-            .map_err(|e| (file, format!("not valid JSON: {e}; fetch it again")).into()),
+    let Some(text) = read_text(file, LARGEST_CONFIG)? else {
+        return Ok(Value::Null);
+    };
+    match serde_json::from_str(&text) {
+        Ok(config @ Value::Object(_)) => Ok(config),
+        Ok(_) => Err((file, "is not a mapping; fetch it again".to_owned()).into()),
+        Err(e) => Err((file, format!("not valid JSON: {e}; fetch it again")).into()),
     }
 }
 
-/// The text of a file; None where there is no such file.
-fn read_text(file: &Path) -> Result<Option<String>, ModelError> {
-    match std::fs::read_to_string(file) {
+/// The text of a file of at most `limit` bytes; None where there is no such file.
+fn read_text(file: &Path, limit: u64) -> Result<Option<String>, ModelError> {
+    match files::read_text(file, limit) {
         Ok(text) => Ok(Some(text)),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err((file, format!("cannot be read: {e}")).into()),
+        Err(e) => Err((file, format!("cannot be read: {e}; fetch it again")).into()),
     }
 }
 

@@ -14,7 +14,7 @@ use super::error::RecordError;
 use super::finite;
 pub use super::layout::render as render_json;
 use super::lock::{Holder, Lock};
-use crate::fault;
+use crate::{fault, files};
 
 /// A folder with the record of one run.
 #[derive(Debug)]
@@ -25,6 +25,9 @@ pub struct RunFolder {
 
 /// Temporary files begin with this, so that those of a killed process can be told and removed.
 const TEMPORARY: &str = ".reachspec-";
+
+/// Longer files are none of ours: verdicts take some 5 kB for each neuron and behaviour.
+const LONGEST: u64 = 8 << 30;
 
 /// The files that `--fresh` sets aside.
 const RECORD: [&str; 7] = [
@@ -71,7 +74,7 @@ impl RunFolder {
             return Err(RecordError::unusable(root, problem));
         }
         if !folder.manifest().is_file() {
-            let problem = "this is no run folder: it has no manifest.json; give the folder that `reachspec run` wrote";
+            let problem = "this is no run folder: it has no file manifest.json; give the folder that `reachspec run` wrote";
             return Err(RecordError::unusable(root, problem));
         }
         Ok(folder)
@@ -273,13 +276,70 @@ pub fn is_report(name: &str) -> bool {
     ["report.md", "report.html"].contains(&name) || figure.is_some_and(|f| f.ends_with(".svg"))
 }
 
+/// Refuses what has the name of a file of the record and is none: a pipe would be waited for, a device has no end.
+///
+/// # Errors
+/// An integrity error; or what the operating system refuses.
+pub fn check_is_file(path: &Path) -> Result<(), RecordError> {
+    match files::not_regular(path).map_err(|e| RecordError::io("read", path, e))? {
+        None => Ok(()),
+        Some(kind) => {
+            let problem = format!(
+                "this is {kind}, not the file that reachspec wrote; restore that from a copy, or start anew with `--fresh`"
+            );
+            Err(RecordError::integrity(path, problem))
+        }
+    }
+}
+
+/// Opens a file of the record.
+///
+/// # Errors
+/// As [`check_is_file`], and if it cannot be opened.
+pub fn open_file(path: &Path) -> Result<File, RecordError> {
+    check_is_file(path)?;
+    File::open(path).map_err(|e| RecordError::io("read", path, e))
+}
+
+/// Reads a file of the record.
+///
+/// # Errors
+/// As [`open_file`], and if it is longer than any record.
+pub fn read_file(path: &Path) -> Result<Vec<u8>, RecordError> {
+    let mut file = open_file(path)?;
+    let io = |e| RecordError::io("read", path, e);
+    let length = file.metadata().map_err(io)?.len();
+    if length > LONGEST {
+        let problem = format!(
+            "the file has {length} bytes, more than any that reachspec writes; restore it from a copy, or start anew with `--fresh`"
+        );
+        return Err(RecordError::integrity(path, problem));
+    }
+    let mut content = Vec::with_capacity(length as usize);
+    file.read_to_end(&mut content).map_err(io)?;
+    Ok(content)
+}
+
+/// What a JSON file of the record says, or the parts of it that are wanted.
+///
+/// # Errors
+/// An integrity error that says where it cannot be read.
+pub fn parse_json<T: DeserializeOwned>(path: &Path, content: &[u8]) -> Result<T, RecordError> {
+    serde_json::from_slice(content).map_err(|e| {
+        let problem = format!(
+            "the file was changed or cut off: {e}; restore it from a copy, or start anew with `--fresh`"
+        );
+        RecordError::integrity(path, problem)
+    })
+}
+
 /// SHA-256 of a file's bytes, lower-case hex, read piece by piece.
 ///
 /// # Errors
 /// If it cannot be read.
 pub fn file_sha256(path: &Path) -> Result<String, RecordError> {
     let error = |e| RecordError::io("read", path, e);
-    let mut file = File::open(path).map_err(error)?;
+    let mut file = open_file(path)?;
     let mut hasher = Sha256::new();
     let mut piece = vec![0; 1 << 18];
     loop {
@@ -340,10 +400,8 @@ fn replace<E: From<io::Error>>(
 /// # Errors
 /// An I/O error, or an integrity error that says what does not fit.
 pub fn read_json<T: Serialize + DeserializeOwned>(path: &Path) -> Result<T, RecordError> {
-    let bytes = fs::read(path).map_err(|e| RecordError::io("read", path, e))?;
-    let value: T = serde_json::from_slice(&bytes).map_err(|e| {
-        RecordError::integrity(path, format!("the file was changed or cut off: {e}"))
-    })?;
+    let bytes = read_file(path)?;
+    let value: T = parse_json(path, &bytes)?;
     if render_json(&value).as_bytes() == bytes {
         return Ok(value);
     }

@@ -2,8 +2,12 @@
 
 mod adaptive;
 mod attribution;
+mod bad_inputs;
+mod broken_models;
+mod broken_runs;
 mod candle_parity;
 mod codec;
+mod costs;
 mod diff;
 mod disk;
 mod docs;
@@ -23,6 +27,7 @@ mod shipped_models;
 mod small_run;
 mod spec_cli;
 mod spec_errors;
+mod spec_files;
 mod spec_fuzz;
 mod stored_record;
 mod studies;

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 /// Longest template, in bytes; the longest of published models are near 20,000.
-const LONGEST: usize = 64 << 10;
+pub const LONGEST: usize = 64 << 10;
 /// Stack for values and expressions that hold each other as deeply as length and fuel allow. Only what is used takes memory.
 const STACK: usize = 512 << 20;
 /// A real template takes microseconds. Printing or comparing a value that grew exponentially takes for ever.

@@ -54,7 +54,7 @@ impl Common {
         let kv = keys.optional_size("num_key_value_heads")?;
         let dim = keys.optional_size("head_dim")?;
         let sizes = Sizes {
-            layers: keys.size("num_hidden_layers")?,
+            layers: keys.layers("num_hidden_layers")?,
             d_model,
             d_ff: keys.size("intermediate_size")?,
             vocab: keys.size("vocab_size")?,

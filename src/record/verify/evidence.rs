@@ -4,7 +4,7 @@ use std::fs;
 
 use super::{Check, Outcome};
 use crate::record::error::{ErrorKind, RecordError};
-use crate::record::folder::{RunFolder, file_sha256, render_json};
+use crate::record::folder::{RunFolder, file_sha256, parse_json, read_file, render_json};
 use crate::record::manifest::{self, Manifest, ManifestFile};
 use crate::record::run_record::unfinished;
 use crate::record::store::TrialStore;
@@ -47,9 +47,8 @@ pub fn manifest(run: &RunFolder) -> Result<(Check, Option<Manifest>), RecordErro
 fn read_manifest(run: &RunFolder, check: &mut Check) -> Result<ManifestFile, RecordError> {
     let path = run.manifest();
     manifest::check_format(&path)?;
-    let content = fs::read(&path).map_err(|e| RecordError::io("read", &path, e))?;
-    let file: ManifestFile = serde_json::from_slice(&content)
-        .map_err(|e| RecordError::integrity(&path, format!("the file was changed: {e}")))?;
+    let content = read_file(&path)?;
+    let file: ManifestFile = parse_json(&path, &content)?;
     if render_json(&file).as_bytes() != content {
         check.problem("manifest.json", "the file is not as reachspec wrote it");
     }
