@@ -13,7 +13,6 @@ mod python;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Enumerator, Object, Value, ValueKind};
@@ -25,6 +24,7 @@ use regex::Regex;
 use super::ModelError;
 use crate::files;
 use crate::spec::prompts::ChatMessage;
+use guard::Failure;
 
 /// What `strftime_now` takes for now (Friday, at midnight).
 pub const FIXED_DATE: &str = "26 Jul 2024";
@@ -38,7 +38,7 @@ const NAME: &str = "chat_template";
 pub struct ChatTemplate {
     environment: Arc<Environment<'static>>,
     specials: BTreeMap<String, String>,
-    /// Set once it took too long: other messages are not tried.
+    /// Set once it took too long, or too much: other messages are not tried.
     endless: OnceLock<String>,
 }
 
@@ -63,7 +63,8 @@ impl ChatTemplate {
             guard::guarded(move || match environment.add_template_owned(NAME, source) {
                 Ok(()) => Ok(environment),
                 Err(e) => Err(format!("the chat template cannot be compiled: {e}")),
-            })?;
+            })
+            .map_err(Failure::into_problem)?;
         Ok(Self {
             environment: Arc::new(environment),
             specials,
@@ -87,17 +88,16 @@ impl ChatTemplate {
             return Err(error.clone());
         }
         let environment = self.environment.clone();
-        let started = Instant::now();
         let rendered = guard::guarded(move || {
             environment
                 .get_template(NAME)
                 .and_then(|template| template.render(context))
                 .map_err(|e| format!("the chat template refuses these messages: {e}"))
         });
-        if let (Err(error), true) = (&rendered, started.elapsed() >= guard::PATIENCE) {
+        if let Err(Failure::GivenUp(error)) = &rendered {
             self.endless.get_or_init(|| error.clone());
         }
-        rendered
+        rendered.map_err(Failure::into_problem)
     }
 }
 

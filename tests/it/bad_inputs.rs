@@ -26,7 +26,7 @@ const TIME: Duration = Duration::from_secs(2);
 pub type Visit<'a> = &'a mut dyn FnMut(&str, &mut Command);
 
 /// A study of fourteen rollouts.
-const STUDY: &str = "\
+pub const STUDY: &str = "\
 schema: reachspec/study/v1
 name: study
 model: {path: model}

@@ -2,7 +2,7 @@
 
 #![cfg(target_os = "linux")]
 
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,6 +10,7 @@ use std::process::Command;
 use serde_json::{Map, Value, json};
 
 use crate::bad_inputs::{Visit, Workplace, answers};
+use crate::odd_files::{circle, endless, folder, nested, pipe, vast};
 
 const WEIGHTS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
@@ -168,32 +169,6 @@ fn weights(header: &str, data: &[u8]) -> Vec<u8> {
         data,
     ]
     .concat()
-}
-
-fn pipe(path: &Path) {
-    assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
-}
-
-fn endless(path: &Path) {
-    symlink("/dev/zero", path).unwrap();
-}
-
-fn circle(path: &Path) {
-    symlink(path, path).unwrap();
-}
-
-fn folder(path: &Path) {
-    fs::create_dir(path).unwrap();
-}
-
-/// A file without content that is as long as a disk.
-fn vast(path: &Path) {
-    File::create(path).unwrap().set_len(1 << 40).unwrap();
-}
-
-/// Brackets within brackets.
-fn nested(depth: usize) -> String {
-    "[".repeat(depth)
 }
 
 const HEADERS: &[Case] = &[
