@@ -11,7 +11,7 @@ mod json;
 mod python;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use minijinja::syntax::SyntaxConfig;
@@ -101,15 +101,15 @@ impl ChatTemplate {
     }
 }
 
-/// The template of a model folder, if it has one: `chat_template.jinja`, else `chat_template` of `tokenizer_config.json`, which is a
+/// The template of a model folder with the file that it stands in, if it has one: `chat_template.jinja`, else `chat_template` of `tokenizer_config.json`, which is a
 /// string or a list of named templates of which `default` is taken.
 pub fn find_template(
     folder: &Path,
     tokenizer_config: &serde_json::Value,
-) -> Result<Option<String>, ModelError> {
+) -> Result<Option<(PathBuf, String)>, ModelError> {
     let file = folder.join("chat_template.jinja");
     match files::read_text(&file, guard::LONGEST as u64) {
-        Ok(text) => return Ok(Some(text)),
+        Ok(text) => return Ok(Some((file, text))),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
         Err(e) => {
             let problem = format!("cannot be read: {e}; fetch it again");
@@ -121,7 +121,8 @@ pub fn find_template(
         let default = templates.iter().find(|t| t["name"] == "default")?;
         default["template"].as_str()
     });
-    Ok(written.as_str().or(named).map(str::to_owned))
+    let text = written.as_str().or(named);
+    Ok(text.map(|text| (folder.join("tokenizer_config.json"), text.to_owned())))
 }
 
 /// A message, whose keys keep their order when a template walks over them.

@@ -178,7 +178,7 @@ impl Checkpoint {
         match problems.is_empty() {
             true => Ok(()),
             false => Err(self.problem(format!(
-                "the weights do not fit config.json: {}",
+                "the weights do not fit config.json: {}; fetch both again, from the same model",
                 problems.join("; ")
             ))),
         }
@@ -190,7 +190,7 @@ impl Checkpoint {
         if layers > stored {
             // Before the list of what is expected grows as long as a damaged configuration says.
             return Err(self.problem(format!(
-                "the weights do not fit config.json: {stored} tensors cannot be {layers} layers"
+                "the weights do not fit config.json: tensors in the file: {stored}, layers: {layers}; fetch both again, from the same model"
             )));
         }
         let expected = families::expected(family)?;

@@ -31,7 +31,7 @@ pub struct TextCodec {
     /// The beginning-of-text token, where the tokenizer puts one before a plain text.
     added_beginning: Option<TokenId>,
     /// A template that cannot be compiled is an error only when a chat is encoded.
-    template: Option<Result<ChatTemplate, String>>,
+    template: Option<(PathBuf, Result<ChatTemplate, String>)>,
 }
 
 impl TextCodec {
@@ -46,7 +46,11 @@ impl TextCodec {
                 None => text,
             };
         let damaged = |e: tokenizers::Error| -> ModelError {
-            (file.as_path(), format!("is not a tokenizer: {e}")).into()
+            (
+                file.as_path(),
+                format!("is not a tokenizer: {e}; fetch it again"),
+            )
+                .into()
         };
         let tokenizer = load(text.as_bytes(), &config).map_err(damaged)?;
         let continuation = match pipeline::without_leading_space(&text) {
@@ -58,7 +62,7 @@ impl TextCodec {
         let frame = tokenizer.encode_fast("", true).map_err(damaged)?;
         let added_beginning = beginning.filter(|id| frame.get_ids().first() == Some(id));
         let template = find_template(folder, &config)?
-            .map(|source| ChatTemplate::compile(&source, named_tokens(&config)));
+            .map(|(file, source)| (file, ChatTemplate::compile(&source, named_tokens(&config))));
         Ok(Self {
             file,
             tokenizer,
@@ -93,8 +97,12 @@ impl TextCodec {
     pub fn render_chat(&self, messages: &[ChatMessage]) -> Result<String, ModelError> {
         match &self.template {
             None => Err(self.problem("has no chat template: give `text` prompts".into())),
-            Some(Err(problem)) => Err(self.problem(format!("{problem}; give `text` prompts"))),
-            Some(Ok(template)) => (template.render(messages)).map_err(|p| self.problem(p)),
+            Some((file, Err(problem))) => {
+                Err((file.as_path(), format!("{problem}; give `text` prompts")).into())
+            }
+            Some((file, Ok(template))) => {
+                (template.render(messages)).map_err(|p| (file.as_path(), p).into())
+            }
         }
     }
 
@@ -137,8 +145,8 @@ impl TextCodec {
     pub fn chat_template(&self) -> Result<bool, &str> {
         match &self.template {
             None => Ok(false),
-            Some(Ok(_)) => Ok(true),
-            Some(Err(problem)) => Err(problem),
+            Some((_, Ok(_))) => Ok(true),
+            Some((_, Err(problem))) => Err(problem),
         }
     }
 

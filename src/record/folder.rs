@@ -26,8 +26,8 @@ pub struct RunFolder {
 /// Temporary files begin with this, so that those of a killed process can be told and removed.
 const TEMPORARY: &str = ".reachspec-";
 
-/// Longer files are none of ours: verdicts take some 5 kB for each neuron and behaviour.
-const LONGEST: u64 = 8 << 30;
+/// Longer files are none of ours: a million rollouts take 200 MB and their texts, verdicts some 5 kB for each neuron and behaviour.
+const LONGEST: u64 = 256 << 30;
 
 /// The files that `--fresh` sets aside.
 const RECORD: [&str; 7] = [
@@ -179,7 +179,7 @@ impl RunFolder {
 
     fn hash(&self, files: Vec<PathBuf>) -> Result<BTreeMap<String, String>, RecordError> {
         (files.iter())
-            .map(|path| Ok((self.name_of(path), file_sha256(path)?)))
+            .map(|path| Ok((self.name_of(path), record_sha256(path)?)))
             .collect()
     }
 
@@ -276,20 +276,24 @@ pub fn is_report(name: &str) -> bool {
     ["report.md", "report.html"].contains(&name) || figure.is_some_and(|f| f.ends_with(".svg"))
 }
 
-/// Refuses what has the name of a file of the record and is none: a pipe would be waited for, a device has no end.
+/// Refuses what has the name of a file of the record and is none: a pipe would be waited for, a device has no end, and what is as long as a
+/// disk takes hours to read.
 ///
 /// # Errors
 /// An integrity error; or what the operating system refuses.
 pub fn check_is_file(path: &Path) -> Result<(), RecordError> {
-    match files::not_regular(path).map_err(|e| RecordError::io("read", path, e))? {
-        None => Ok(()),
-        Some(kind) => {
-            let problem = format!(
-                "this is {kind}, not the file that reachspec wrote; restore that from a copy, or start anew with `--fresh`"
-            );
-            Err(RecordError::integrity(path, problem))
-        }
-    }
+    let io = |e| RecordError::io("read", path, e);
+    let found = match files::not_regular(path).map_err(io)? {
+        None => match fs::metadata(path).map_err(io)?.len() {
+            0..=LONGEST => return Ok(()),
+            length => format!("has {length} bytes, more than a run's"),
+        },
+        Some(kind) => format!("is {kind}"),
+    };
+    let problem = format!(
+        "this {found}: not the file that reachspec wrote; restore that from a copy, or start anew with `--fresh`"
+    );
+    Err(RecordError::integrity(path, problem))
 }
 
 /// Opens a file of the record.
@@ -304,19 +308,11 @@ pub fn open_file(path: &Path) -> Result<File, RecordError> {
 /// Reads a file of the record.
 ///
 /// # Errors
-/// As [`open_file`], and if it is longer than any record.
+/// As [`open_file`].
 pub fn read_file(path: &Path) -> Result<Vec<u8>, RecordError> {
+    let mut content = Vec::new();
     let mut file = open_file(path)?;
-    let io = |e| RecordError::io("read", path, e);
-    let length = file.metadata().map_err(io)?.len();
-    if length > LONGEST {
-        let problem = format!(
-            "the file has {length} bytes, more than any that reachspec writes; restore it from a copy, or start anew with `--fresh`"
-        );
-        return Err(RecordError::integrity(path, problem));
-    }
-    let mut content = Vec::with_capacity(length as usize);
-    file.read_to_end(&mut content).map_err(io)?;
+    (file.read_to_end(&mut content)).map_err(|e| RecordError::io("read", path, e))?;
     Ok(content)
 }
 
@@ -339,7 +335,7 @@ pub fn parse_json<T: DeserializeOwned>(path: &Path, content: &[u8]) -> Result<T,
 /// If it cannot be read.
 pub fn file_sha256(path: &Path) -> Result<String, RecordError> {
     let error = |e| RecordError::io("read", path, e);
-    let mut file = open_file(path)?;
+    let mut file = files::open(path).map_err(error)?;
     let mut hasher = Sha256::new();
     let mut piece = vec![0; 1 << 18];
     loop {
@@ -348,6 +344,15 @@ pub fn file_sha256(path: &Path) -> Result<String, RecordError> {
             length => hasher.update(&piece[..length]),
         }
     }
+}
+
+/// SHA-256 of a file of the record.
+///
+/// # Errors
+/// As [`open_file`].
+pub fn record_sha256(path: &Path) -> Result<String, RecordError> {
+    check_is_file(path)?;
+    file_sha256(path)
 }
 
 /// Replaces a file with what `write` writes: after a failure or a crash it is the old one or the new one, never a part. What is no file,

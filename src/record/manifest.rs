@@ -253,7 +253,7 @@ impl Manifest {
                 return gone(&path);
             }
             let recorded = evidence.files.get(&run.name_of(&path));
-            if recorded != Some(&folder::file_sha256(&path)?) {
+            if recorded != Some(&folder::record_sha256(&path)?) {
                 return Err(RecordError::integrity(
                     &path,
                     "the file was changed after the run ended",
@@ -307,10 +307,12 @@ impl ManifestFile {
 pub(super) fn check_format(path: &Path) -> Result<(), RecordError> {
     /// Only this: of a manifest that was tampered with the rest may be anything.
     #[derive(Deserialize)]
+    #[serde(rename = "manifest")]
     struct File {
         manifest: Formatted,
     }
     #[derive(Deserialize)]
+    #[serde(rename = "manifest")]
     struct Formatted {
         format: u32,
         program: Option<String>,

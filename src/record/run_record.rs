@@ -94,7 +94,7 @@ impl RunRecord {
         let Some(evidence) = &self.manifest.evidence else {
             return Err(unfinished(&self.folder.manifest()));
         };
-        if evidence.files.get(&self.folder.name_of(path)) == Some(&folder::file_sha256(path)?) {
+        if evidence.files.get(&self.folder.name_of(path)) == Some(&folder::record_sha256(path)?) {
             return Ok(());
         }
         let problem = "the file was changed after the run ended; `reachspec verify` says more";

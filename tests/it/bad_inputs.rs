@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use regex::Regex;
 use tempfile::TempDir;
 
 use crate::costs::{Measured, measure};
@@ -101,11 +102,23 @@ pub fn answers(cases: impl FnOnce(Visit<'_>)) -> String {
             ..
         } = run(name, command);
         let code = status.code().unwrap_or_default();
-        let said = [stdout, stderr].concat();
+        let said = steady(&[stdout, stderr].concat());
         assert_ne!(code, 0, "{name} is not bad enough: {said}");
         writeln!(text, "## {name}\nexit {code}\n{}\n", said.trim_end()).unwrap();
     });
     text
+}
+
+/// Without what changes from run to run, and without the progress before an error.
+pub fn steady(said: &str) -> String {
+    let times = Regex::new(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\dZ)?").unwrap();
+    let progress = Regex::new(
+        r"(?m)^(residuals|screen|calibrate|predict|sweep|judge|verdict|report) +(…|\d.*)\n",
+    )
+    .unwrap();
+    progress
+        .replace_all(&times.replace_all(said, "[time]"), "")
+        .into_owned()
 }
 
 #[derive(Default)]

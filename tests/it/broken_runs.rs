@@ -5,13 +5,16 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use reachspec::record::canonical;
 use reachspec::record::folder::render_json;
-use regex::Regex;
+use reachspec::record::{Manifest, RunFolder, canonical};
+use reachspec::stages::judge::Judgements;
+use reachspec::stages::predict::{Predictions, Seal};
+use reachspec::stages::verdict::Verdicts;
 use rusqlite::Connection;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::bad_inputs::{Visit, Workplace, run};
+use crate::bad_inputs::{Visit, Workplace, run, steady};
 use crate::odd_files::{circle, endless, folder, nested, pipe, vast};
 use crate::verify::{copy, forge};
 
@@ -23,6 +26,20 @@ const LOCK: &str = "run.lock";
 
 /// A name, and how the fault is made.
 type Case = (&'static str, fn(&Run));
+
+/// What `predictions.json` holds, in its order.
+#[derive(Serialize, Deserialize)]
+struct SealedFile {
+    seal: Seal,
+    sealed: Predictions,
+}
+
+/// What `verdicts.json` holds.
+#[derive(Serialize, Deserialize)]
+struct VerdictsFile {
+    judgements: Judgements,
+    verdicts: Verdicts,
+}
 
 /// A copy of a finished run, to be broken.
 struct Run(PathBuf);
@@ -78,26 +95,29 @@ impl Run {
 
     /// Changes the predictions, seals them anew, and makes every hash of the manifest fit.
     fn resealed(&self, change: impl FnOnce(&mut Value)) {
-        self.edit(PREDICTIONS, |file| {
-            change(&mut file["sealed"]);
-            file["seal"]["sha256"] = canonical::hash(&file["sealed"]).into();
-        });
-        let seal: Value = serde_json::from_slice(&self.read(PREDICTIONS)).unwrap();
-        self.edit(VERDICTS, |file| {
-            file["verdicts"]["seal"] = seal["seal"]["sha256"].clone()
-        });
-        forge(&self.0);
+        let mut file: Value = serde_json::from_slice(&self.read(PREDICTIONS)).unwrap();
+        change(&mut file["sealed"]);
+        let mut file: SealedFile = serde_json::from_value(file).unwrap();
+        file.seal.sha256 = canonical::hash(&file.sealed);
+        self.write(PREDICTIONS, render_json(&file));
+        self.forged(|verdicts| verdicts["verdicts"]["seal"] = file.seal.sha256.clone().into());
     }
 
     /// Changes the verdicts, and makes the hashes of the manifest fit.
     fn forged(&self, change: impl FnOnce(&mut Value)) {
-        self.edit(VERDICTS, change);
+        let mut file: Value = serde_json::from_slice(&self.read(VERDICTS)).unwrap();
+        change(&mut file);
+        let file: VerdictsFile = serde_json::from_value(file).unwrap();
+        self.write(VERDICTS, render_json(&file));
         forge(&self.0);
     }
 
     /// As a run that was interrupted: the manifest holds no hashes.
     fn interrupted(&self) {
-        self.manifest(|manifest| manifest["evidence"] = Value::Null);
+        let folder = RunFolder::create_or_open(&self.0).unwrap();
+        let mut manifest = Manifest::load(&folder).unwrap().unwrap();
+        manifest.evidence = None;
+        manifest.write(&folder).unwrap();
     }
 
     fn sql(&self, change: &str) {
@@ -451,18 +471,6 @@ fn answers(kind: &str) -> String {
         text += "\n";
     }
     text
-}
-
-/// Without what changes from run to run, and without the progress before an error.
-fn steady(said: &str) -> String {
-    let times = Regex::new(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\dZ)?").unwrap();
-    let progress = Regex::new(
-        r"(?m)^(residuals|screen|calibrate|predict|sweep|judge|verdict|report) +(…|\d.*)\n",
-    )
-    .unwrap();
-    progress
-        .replace_all(&times.replace_all(said, "[time]"), "")
-        .into_owned()
 }
 
 /// A test for each kind, so that kinds run side by side.

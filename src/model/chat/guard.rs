@@ -57,29 +57,24 @@ pub fn guarded<T: Send + 'static>(
             first: None,
         },
     );
-    while started.elapsed() < PATIENCE {
+    loop {
         match outcome.recv_timeout(GLANCE) {
             Ok(done) => return done.map_err(Failure::Refused),
             Err(RecvTimeoutError::Disconnected) => {
                 let problem = "the chat template broke the program that renders it";
                 return Err(Failure::GivenUp(problem.into()));
             }
-            Err(RecvTimeoutError::Timeout) if memory.growth() > GROWTH => {
-                return Err(given_up(format!(
-                    "more than {} of memory",
-                    bytes(GROWTH as usize)
+            Err(RecvTimeoutError::Timeout)
+                if started.elapsed() > PATIENCE || memory.growth() > GROWTH =>
+            {
+                let (seconds, most) = (PATIENCE.as_secs(), bytes(GROWTH as usize));
+                return Err(Failure::GivenUp(format!(
+                    "the chat template took longer than {seconds} s or more than {most} of memory; a template that ends is needed"
                 )));
             }
             Err(RecvTimeoutError::Timeout) => {}
         }
     }
-    Err(given_up(format!("longer than {} s", PATIENCE.as_secs())))
-}
-
-fn given_up(took: String) -> Failure {
-    Failure::GivenUp(format!(
-        "the chat template took {took}; a template that ends is needed"
-    ))
 }
 
 /// The memory of this program, where the system says it.

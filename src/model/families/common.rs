@@ -73,6 +73,9 @@ impl Common {
     }
 }
 
+/// Wider than any head: tables of so many angles are made before the weights are looked at.
+const WIDEST_HEAD: usize = 1 << 14;
+
 /// Checked counts of heads.
 pub fn heads(query: usize, kv: usize, dim: usize) -> Result<Heads, String> {
     if !query.is_multiple_of(kv) {
@@ -84,6 +87,9 @@ pub fn heads(query: usize, kv: usize, dim: usize) -> Result<Heads, String> {
         return Err(format!(
             "`num_attention_heads` ({query}) is more than the width of the model"
         ));
+    }
+    if dim > WIDEST_HEAD {
+        return Err(format!("`head_dim` is {dim}, which no model has"));
     }
     Ok(Heads { query, kv, dim })
 }

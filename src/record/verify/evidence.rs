@@ -4,7 +4,7 @@ use std::fs;
 
 use super::{Check, Outcome};
 use crate::record::error::{ErrorKind, RecordError};
-use crate::record::folder::{RunFolder, file_sha256, parse_json, read_file, render_json};
+use crate::record::folder::{RunFolder, parse_json, read_file, record_sha256, render_json};
 use crate::record::manifest::{self, Manifest, ManifestFile};
 use crate::record::run_record::unfinished;
 use crate::record::store::TrialStore;
@@ -71,10 +71,12 @@ pub fn files(run: &RunFolder, manifest: Option<&Manifest>) -> Result<Check, Reco
     for (name, recorded) in &evidence.files {
         let path = run.root().join(name);
         match fs::metadata(&path) {
-            Ok(found) if found.is_file() => {
+            Ok(found) => {
                 size += found.len();
-                if file_sha256(&path)? != *recorded {
-                    check.problem(name, "the file was changed after the run ended");
+                match record_sha256(&path) {
+                    Ok(hash) if hash == *recorded => {}
+                    Ok(_) => check.problem(name, "the file was changed after the run ended"),
+                    Err(error) => check.failure(run, &error),
                 }
             }
             _ => check.problem(name, "the file is gone since the run ended"),
