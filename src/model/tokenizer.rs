@@ -1,5 +1,6 @@
 //! Text to tokens and back, as transformers does it with the same folder.
 
+mod caught;
 mod pipeline;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,9 +9,12 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tokenizers::{AddedToken, Tokenizer};
 
+use caught::caught;
+
 use super::chat::{ChatTemplate, find_template};
 use super::{Detokenizer, ModelError};
 use crate::files;
+use crate::spec::problem::quote;
 use crate::spec::prompts::ChatMessage;
 use crate::units::TokenId;
 
@@ -45,21 +49,21 @@ impl TextCodec {
                 Some(built) => built,
                 None => text,
             };
-        let damaged = |e: tokenizers::Error| -> ModelError {
+        let damaged = |e: String| -> ModelError {
             (
                 file.as_path(),
                 format!("is not a tokenizer: {e}; fetch it again"),
             )
                 .into()
         };
-        let tokenizer = load(text.as_bytes(), &config).map_err(damaged)?;
+        let tokenizer = caught(|| load(text.as_bytes(), &config)).map_err(damaged)?;
         let continuation = match pipeline::without_leading_space(&text) {
-            Some(changed) => Some(load(changed.as_bytes(), &config).map_err(damaged)?),
+            Some(changed) => Some(caught(|| load(changed.as_bytes(), &config)).map_err(damaged)?),
             None => None,
         };
         let beginning = (token_contents(&config["bos_token"]).pop())
             .and_then(|content| tokenizer.token_to_id(&content));
-        let frame = tokenizer.encode_fast("", true).map_err(damaged)?;
+        let frame = caught(|| tokenizer.encode_fast("", true)).map_err(damaged)?;
         let added_beginning = beginning.filter(|id| frame.get_ids().first() == Some(id));
         let template = find_template(folder, &config)?
             .map(|(file, source)| (file, ChatTemplate::compile(&source, named_tokens(&config))));
@@ -118,7 +122,7 @@ impl TextCodec {
     /// Bytes that are no UTF-8 become `�`; ids beyond the vocabulary have no text.
     pub fn decode(&self, tokens: &[TokenId]) -> String {
         // Decoders fail only on configurations that transformers cannot decode either; the tokens' own names are better than nothing.
-        self.tokenizer.decode(tokens, true).unwrap_or_else(|_| {
+        caught(|| self.tokenizer.decode(tokens, true)).unwrap_or_else(|_| {
             (tokens.iter())
                 .filter_map(|id| self.tokenizer.id_to_token(*id))
                 .collect()
@@ -172,9 +176,9 @@ impl TextCodec {
         text: &str,
         special: bool,
     ) -> Result<Vec<TokenId>, ModelError> {
-        match tokenizer.encode_fast(text, special) {
+        match caught(|| tokenizer.encode_fast(text, special)) {
             Ok(encoding) => Ok(encoding.get_ids().to_vec()),
-            Err(e) => Err(self.problem(format!("cannot encode {text:?}: {e}"))),
+            Err(e) => Err(self.problem(format!("cannot encode {}: {e}", quote(text)))),
         }
     }
 

@@ -182,6 +182,17 @@ const CASES: &[Case] = &[
         &[SPEC],
     ),
     (
+        "1 MB of a text to look for",
+        |p| {
+            write(
+                p,
+                SPEC,
+                STUDY.replace("caballo", &"caballo".repeat(140_000)),
+            )
+        },
+        &[SPEC],
+    ),
+    (
         "a pattern that is large when it is built",
         |p| {
             write(

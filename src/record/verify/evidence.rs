@@ -129,7 +129,12 @@ pub fn seal(
     if !of_study {
         check.problem("predictions.json", "the predictions are of another study");
     }
-    Ok((check.of(compared), of_study.then_some(sealed)))
+    let contradiction = sealed.predictions().contradiction();
+    let usable = of_study && contradiction.is_none();
+    if let Some(contradiction) = contradiction {
+        check.problem("predictions.json", contradiction);
+    }
+    Ok((check.of(compared), usable.then_some(sealed)))
 }
 
 /// The trials; the store is handed on where it can be opened.
