@@ -101,7 +101,8 @@ impl<'a> CollapseRule<'a> {
 pub fn repeats(tokens: &[TokenId], settings: &RepetitionSpec) -> bool {
     (1..=settings.max_period.min(tokens.len())).any(|period| {
         // A run of n tokens that equal the one a period before makes n + period tokens of copies.
-        let needed = settings.min_tokens.max(period * settings.min_repeats) - period;
+        let needed =
+            (settings.min_tokens).max(period.saturating_mul(settings.min_repeats)) - period;
         let mut run = 0;
         (period..tokens.len()).any(|i| {
             run = if tokens[i] == tokens[i - period] {

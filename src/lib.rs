@@ -37,6 +37,7 @@ pub mod cli;
 pub mod coherence;
 pub mod events;
 mod fault;
+mod files;
 pub mod frozen;
 pub mod generated;
 pub mod hub;

@@ -30,6 +30,8 @@ pub use difference::{Difference, differences};
 
 /// Name of the file that makes a folder a committed result.
 const FACTS: &str = "frozen.json";
+/// Longer files are no committed results.
+const LARGEST: u64 = 1 << 30;
 /// Name of the table of branches.
 const BRANCHES: &str = "verdicts.csv";
 
@@ -79,7 +81,7 @@ impl Committed {
     /// If a file cannot be read.
     pub fn read(folder: &Path) -> Result<Option<Self>, RecordError> {
         let mut files = BTreeMap::new();
-        let mut take = |name: String| match fs::read(folder.join(&name)) {
+        let mut take = |name: String| match crate::files::read(&folder.join(&name), LARGEST) {
             Ok(bytes) => {
                 files.insert(name, bytes);
                 Ok(())

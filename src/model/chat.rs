@@ -11,9 +11,8 @@ mod json;
 mod python;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Enumerator, Object, Value, ValueKind};
@@ -23,7 +22,9 @@ use minijinja::{
 use regex::Regex;
 
 use super::ModelError;
+use crate::files;
 use crate::spec::prompts::ChatMessage;
+use guard::Failure;
 
 /// What `strftime_now` takes for now (Friday, at midnight).
 pub const FIXED_DATE: &str = "26 Jul 2024";
@@ -37,7 +38,7 @@ const NAME: &str = "chat_template";
 pub struct ChatTemplate {
     environment: Arc<Environment<'static>>,
     specials: BTreeMap<String, String>,
-    /// Set once it took too long: other messages are not tried.
+    /// Set once it took too long, or too much: other messages are not tried.
     endless: OnceLock<String>,
 }
 
@@ -62,7 +63,8 @@ impl ChatTemplate {
             guard::guarded(move || match environment.add_template_owned(NAME, source) {
                 Ok(()) => Ok(environment),
                 Err(e) => Err(format!("the chat template cannot be compiled: {e}")),
-            })?;
+            })
+            .map_err(Failure::into_problem)?;
         Ok(Self {
             environment: Arc::new(environment),
             specials,
@@ -86,38 +88,41 @@ impl ChatTemplate {
             return Err(error.clone());
         }
         let environment = self.environment.clone();
-        let started = Instant::now();
         let rendered = guard::guarded(move || {
             environment
                 .get_template(NAME)
                 .and_then(|template| template.render(context))
                 .map_err(|e| format!("the chat template refuses these messages: {e}"))
         });
-        if let (Err(error), true) = (&rendered, started.elapsed() >= guard::PATIENCE) {
+        if let Err(Failure::GivenUp(error)) = &rendered {
             self.endless.get_or_init(|| error.clone());
         }
-        rendered
+        rendered.map_err(Failure::into_problem)
     }
 }
 
-/// The template of a model folder, if it has one: `chat_template.jinja`, else `chat_template` of `tokenizer_config.json`, which is a
+/// The template of a model folder with the file that it stands in, if it has one: `chat_template.jinja`, else `chat_template` of `tokenizer_config.json`, which is a
 /// string or a list of named templates of which `default` is taken.
 pub fn find_template(
     folder: &Path,
     tokenizer_config: &serde_json::Value,
-) -> Result<Option<String>, ModelError> {
+) -> Result<Option<(PathBuf, String)>, ModelError> {
     let file = folder.join("chat_template.jinja");
-    if file.is_file() {
-        let text = std::fs::read_to_string(&file)
-            .map_err(|e| ModelError::from((file.as_path(), format!("cannot be read: {e}"))))?;
-        return Ok(Some(text));
+    match files::read_text(&file, guard::LONGEST as u64) {
+        Ok(text) => return Ok(Some((file, text))),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+        Err(e) => {
+            let problem = format!("cannot be read: {e}; fetch it again");
+            return Err((file.as_path(), problem).into());
+        }
     }
     let written = &tokenizer_config["chat_template"];
     let named = written.as_array().and_then(|templates| {
         let default = templates.iter().find(|t| t["name"] == "default")?;
         default["template"].as_str()
     });
-    Ok(written.as_str().or(named).map(str::to_owned))
+    let text = written.as_str().or(named);
+    Ok(text.map(|text| (folder.join("tokenizer_config.json"), text.to_owned())))
 }
 
 /// A message, whose keys keep their order when a template walks over them.

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
@@ -16,6 +16,7 @@ use serde::Deserialize;
 use super::ModelError;
 use super::families::{self, Family};
 use super::tensors::Expected;
+use crate::files;
 
 /// The file of weights that are in one file.
 pub const SINGLE: &str = "model.safetensors";
@@ -35,8 +36,10 @@ const TIED: [(&str, &[&str]); 4] = [
     ("wte.weight", &[UNEMBEDDING]),
 ];
 
-/// A larger header is a damaged file: the largest models' headers are a few MB.
-const LARGEST_HEADER: u64 = 25_000_000;
+/// A larger header is a damaged file: 10,000 tensors are 1 MB. Read, it takes some ten times its length.
+const LARGEST_HEADER: u64 = 8 << 20;
+/// A larger index is none, for the same reason.
+const LARGEST_INDEX: u64 = 16 << 20;
 /// Bytes converted at a time; a multiple of every supported element size.
 const PIECE: usize = 1 << 20;
 /// Tensors named in one error, of each kind of problem.
@@ -174,7 +177,7 @@ impl Checkpoint {
         match problems.is_empty() {
             true => Ok(()),
             false => Err(self.problem(format!(
-                "the weights do not fit config.json: {}",
+                "the weights do not fit config.json: {}; fetch both again, from the same model",
                 problems.join("; ")
             ))),
         }
@@ -186,7 +189,7 @@ impl Checkpoint {
         if layers > stored {
             // Before the list of what is expected grows as long as a damaged configuration says.
             return Err(self.problem(format!(
-                "the weights do not fit config.json: {stored} tensors cannot be {layers} layers"
+                "the weights do not fit config.json: tensors in the file: {stored}, layers: {layers}; fetch both again, from the same model"
             )));
         }
         let expected = families::expected(family)?;
@@ -371,17 +374,33 @@ pub type Shards = BTreeMap<String, String>;
 /// The weight files of a folder, sorted, and the index when the weights are sharded.
 fn find_files(folder: &Path) -> Result<(Vec<PathBuf>, Option<Shards>), ModelError> {
     let single = folder.join(SINGLE);
-    if single.is_file() {
+    if is_there(&single)? {
         return Ok((vec![single], None));
     }
     let index = folder.join(INDEX);
-    if !index.is_file() {
+    if !is_there(&index)? {
         return Err(in_file(folder, no_weights(folder)));
     }
     let map = read_index(&index).map_err(|problem| in_file(&index, problem))?;
     let shards: BTreeSet<&String> = map.values().collect();
     let files = shards.into_iter().map(|shard| folder.join(shard)).collect();
     Ok((files, Some(map)))
+}
+
+/// Whether there is a file of this name; something else of this name is an error.
+fn is_there(path: &Path) -> Result<bool, ModelError> {
+    match files::not_regular(path) {
+        Ok(None) => Ok(true),
+        Ok(Some(kind)) => Err(in_file(
+            path,
+            format!("is {kind}, not a file; put the file there"),
+        )),
+        Err(e) if e.kind() == ErrorKind::NotFound && !path.is_symlink() => Ok(false),
+        Err(e) => Err(in_file(
+            path,
+            format!("cannot be read: {e}; fetch it again"),
+        )),
+    }
 }
 
 /// Reads the index of sharded weights.
@@ -393,14 +412,15 @@ pub fn read_index(path: &Path) -> Result<Shards, String> {
     struct Index {
         weight_map: Shards,
     }
-    let text = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
+    let text = files::read_text(path, LARGEST_INDEX)
+        .map_err(|e| format!("cannot be read: {e}; fetch it again"))?;
     let index: Index = serde_json::from_str(&text)
         .map_err(|e| format!("is not a safetensors index: {e}; fetch it again"))?;
     for shard in index.weight_map.values() {
         // A shard is a file of this folder: an index cannot make us read elsewhere.
         if Path::new(shard).file_name() != Some(shard.as_ref()) {
             return Err(format!(
-                "names the shard `{shard}`, which is not a plain file name"
+                "names the shard `{shard}`, which is not a plain file name; fetch it again"
             ));
         }
     }
@@ -446,7 +466,8 @@ fn no_weights(folder: &Path) -> String {
 /// Reads a safetensors header: where the data begin, and what they are. Names, offsets and shapes are checked against each other by the
 /// safetensors crate; here, sizes are checked against the file before anything is allocated.
 fn read_header(path: &Path) -> Result<(u64, Metadata), String> {
-    let mut file = File::open(path).map_err(|e| format!("cannot be opened: {e}"))?;
+    let mut file =
+        files::open(path).map_err(|e| format!("cannot be opened: {e}; fetch it again"))?;
     let length = file.metadata().map_err(|e| e.to_string())?.len();
     let mut size = [0; 8];
     file.read_exact(&mut size)

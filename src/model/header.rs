@@ -13,10 +13,13 @@ use super::families::{self, Family};
 use super::keys::Keys;
 use super::tokenizer::TextCodec;
 use super::{ModelError, Shape};
+use crate::files;
 use crate::record::canonical::hex;
 
 const CONFIG: &str = "config.json";
 const GENERATION: &str = "generation_config.json";
+/// Longer ones are no configurations, in bytes: those of published models have some thousands.
+const LONGEST: u64 = 4 << 20;
 /// Files beside the weights that influence results, where they are.
 const HASHED: [&str; 5] = [
     CONFIG,
@@ -75,7 +78,7 @@ impl ModelHeader {
 /// The configuration, and the end-of-text tokens that it names.
 fn read_config(folder: &Path) -> Result<(Box<dyn Family>, Vec<u32>), ModelError> {
     let file = folder.join(CONFIG);
-    let text = std::fs::read_to_string(&file).map_err(|e| {
+    let text = files::read_text(&file, LONGEST).map_err(|e| {
         let problem = format!("cannot be read: {e}; give a model folder in Hugging Face form");
         ModelError::from((file.as_path(), problem))
     })?;
@@ -87,14 +90,15 @@ fn read_config(folder: &Path) -> Result<(Box<dyn Family>, Vec<u32>), ModelError>
 fn end_of_text(folder: &Path, configured: Vec<u32>, vocab: usize) -> Result<Vec<u32>, ModelError> {
     let file = folder.join(GENERATION);
     let problem = |problem: String| ModelError::from((file.as_path(), problem));
-    let ids = match std::fs::read_to_string(&file) {
+    let ids = match files::read_text(&file, LONGEST) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-        Err(e) => return Err(problem(format!("cannot be read: {e}"))),
+        Err(e) => return Err(problem(format!("cannot be read: {e}; fetch it again"))),
         Ok(text) => {
             let generation: Value = serde_json::from_str(&text)
                 .map_err(|e| problem(format!("not valid JSON: {e}; fetch it again")))?;
-            let object = generation.as_object().cloned().unwrap_or_default();
-            Keys(&object).token_ids("eos_token_id").map_err(problem)?
+            let object = (generation.as_object())
+                .ok_or_else(|| problem("is not a mapping; fetch it again".into()))?;
+            Keys(object).token_ids("eos_token_id").map_err(problem)?
         }
     };
     let ids = match ids.is_empty() {

@@ -5,6 +5,9 @@ use serde_json::{Map, Value};
 /// Larger than any size of any model; small enough that products of a few of them cannot overflow.
 const LARGEST: usize = 1 << 24;
 
+/// More layers than any model has.
+const MOST_LAYERS: usize = 1 << 16;
+
 /// The keys of a configuration.
 pub struct Keys<'a>(pub &'a Map<String, Value>);
 
@@ -25,6 +28,14 @@ impl<'a> Keys<'a> {
             .ok_or_else(|| format!("`{key}` is missing"))
     }
 
+    /// The number of layers, under its key: lists of that length are made before the weights are looked at.
+    pub fn layers(&self, key: &str) -> Result<usize, String> {
+        match self.size(key)? {
+            layers if layers <= MOST_LAYERS => Ok(layers),
+            layers => Err(format!("`{key}` is {layers}, which no model has")),
+        }
+    }
+
     /// A size that may be left out.
     pub fn optional_size(&self, key: &str) -> Result<Option<usize>, String> {
         let Some(value) = self.get(key) else {
@@ -43,17 +54,17 @@ impl<'a> Keys<'a> {
         let Some(value) = self.get(key) else {
             return Ok(None);
         };
-        let number = value.as_f64().filter(|number| number.is_finite());
+        let number = value.as_f64().filter(|number| (*number as f32).is_finite());
         number
             .map(Some)
-            .ok_or_else(|| format!("`{key}` is {value}, not a number"))
+            .ok_or_else(|| format!("`{key}` is {value}, not a number that fits into f32"))
     }
 
-    /// A number above 0.
+    /// A number above 0, in f32 too.
     pub fn positive(&self, key: &str, default: f64) -> Result<f64, String> {
         match self.optional_number(key)?.unwrap_or(default) {
-            number if number > 0.0 => Ok(number),
-            number => Err(format!("`{key}` is {number}, not a number above 0")),
+            number if number as f32 > 0.0 => Ok(number),
+            number => Err(format!("`{key}` is {number:e}, not a number above 0")),
         }
     }
 
@@ -113,11 +124,12 @@ impl<'a> Keys<'a> {
 
     /// A list of positive numbers of a given length.
     pub fn factors(&self, key: &str, length: usize) -> Result<Vec<f64>, String> {
+        let is_positive = |n: &f64| *n as f32 > 0.0 && (*n as f32).is_finite();
         let list = self.get(key).and_then(Value::as_array);
         let numbers: Option<Vec<f64>> =
             list.and_then(|list| list.iter().map(Value::as_f64).collect());
         match numbers {
-            Some(numbers) if numbers.len() == length && numbers.iter().all(|n| *n > 0.0) => {
+            Some(numbers) if numbers.len() == length && numbers.iter().all(is_positive) => {
                 Ok(numbers)
             }
             _ => Err(format!(

@@ -7,6 +7,8 @@ use super::keys::Keys;
 
 /// Positions whose angles are computed together, when the first of them is needed.
 const CHUNK: usize = 256;
+/// No position is further away.
+const LONGEST: f32 = (1 << 24) as f32;
 
 /// What `config.json` says about the rotary embedding of a kind of layer.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,11 +77,19 @@ impl RopeConfig {
                 "rotary embeddings turn pairs of channels, but {channels} channels of each head (`head_dim`) are to turn"
             ));
         }
-        Ok(Self {
+        let config = Self {
             theta,
             channels,
             scaling,
-        })
+        };
+        let amplitude = config.scaling.amplitude();
+        let fits = |frequency: f32| (frequency * LONGEST).is_finite();
+        match amplitude.is_finite() && config.inverse_frequencies().into_iter().all(fits) {
+            true => Ok(config),
+            false => Err(format!(
+                "rotary embeddings of base `rope_theta` = {theta:e} with this scaling have angles beyond f32"
+            )),
+        }
     }
 
     /// Angle per position of each pair of channels, `[channels / 2]`.
@@ -100,7 +110,7 @@ impl Scaling {
         let kind = keys.text("type", "default")?;
         let kind = keys.text("rope_type", kind)?;
         let needed = |key: &str| match keys.optional_number(key)? {
-            Some(number) if number > 0.0 => Ok(number),
+            Some(number) if number as f32 > 0.0 => Ok(number),
             _ => Err(format!(
                 "rope scaling `{kind}` needs a positive number `{key}`"
             )),

@@ -156,6 +156,13 @@ impl<'a> Tensors<'a> {
             false => None,
         };
         let map = |part: Outputs| {
+            if self.checkpoint.is_none() {
+                // The sizes are those of a configuration that was not held against the weights yet.
+                return Linear {
+                    weight: Packed::new(inputs, 0, |_, _| 0.0),
+                    bias: bias.as_ref().map(|_| Vec::new()),
+                };
+            }
             let chosen: Vec<usize> = part.0.into_iter().flatten().collect();
             let value = |input: usize, output: usize| match order {
                 Order::OutputMajor => weight[chosen[output] * inputs + input],
@@ -163,7 +170,7 @@ impl<'a> Tensors<'a> {
             };
             Linear {
                 weight: self.packed(inputs, chosen.len(), value),
-                bias: bias.as_ref().map(|bias| self.chosen(bias, &chosen)),
+                bias: (bias.as_ref()).map(|bias| chosen.iter().map(|&i| bias[i]).collect()),
             }
         };
         Ok(parts.map(map))
@@ -187,13 +194,6 @@ impl<'a> Tensors<'a> {
         match self.checkpoint {
             Some(_) => Packed::new(inputs, outputs, value),
             None => Packed::new(inputs, 0, value),
-        }
-    }
-
-    fn chosen(&self, values: &[f32], chosen: &[usize]) -> Vec<f32> {
-        match self.checkpoint {
-            Some(_) => chosen.iter().map(|&i| values[i]).collect(),
-            None => Vec::new(),
         }
     }
 }

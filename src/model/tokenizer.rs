@@ -1,5 +1,6 @@
 //! Text to tokens and back, as transformers does it with the same folder.
 
+mod caught;
 mod pipeline;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,14 +9,22 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tokenizers::{AddedToken, Tokenizer};
 
+use caught::caught;
+
 use super::chat::{ChatTemplate, find_template};
 use super::{Detokenizer, ModelError};
+use crate::files;
+use crate::spec::problem::quote;
 use crate::spec::prompts::ChatMessage;
 use crate::units::TokenId;
 
 const TOKENIZER: &str = "tokenizer.json";
 const CONFIG: &str = "tokenizer_config.json";
 const MODEL: &str = "config.json";
+/// Largest tokenizer, in bytes: the largest of published models, with 262,144 tokens, has 33 MB.
+const LARGEST: u64 = 128 << 20;
+/// Largest `tokenizer_config.json`, in bytes: those that list thousands of added tokens have 1 MB.
+const LARGEST_CONFIG: u64 = 8 << 20;
 
 /// A model's tokenizer with its chat template.
 pub struct TextCodec {
@@ -26,34 +35,38 @@ pub struct TextCodec {
     /// The beginning-of-text token, where the tokenizer puts one before a plain text.
     added_beginning: Option<TokenId>,
     /// A template that cannot be compiled is an error only when a chat is encoded.
-    template: Option<Result<ChatTemplate, String>>,
+    template: Option<(PathBuf, Result<ChatTemplate, String>)>,
 }
 
 impl TextCodec {
     /// Reads `tokenizer.json`, and `tokenizer_config.json` and `chat_template.jinja` where they are.
     pub fn read(folder: &Path) -> Result<Self, ModelError> {
         let file = folder.join(TOKENIZER);
-        let text = read_text(&file)?.ok_or_else(|| missing_tokenizer(folder))?;
+        let text = read_text(&file, LARGEST)?.ok_or_else(|| missing_tokenizer(folder))?;
         let config = read_config(&folder.join(CONFIG))?;
         let text =
             match pipeline::as_class_builds(&text, &config, &read_config(&folder.join(MODEL))?) {
                 Some(built) => built,
                 None => text,
             };
-        let damaged = |e: tokenizers::Error| -> ModelError {
-            (file.as_path(), format!("is not a tokenizer: {e}")).into()
+        let damaged = |e: String| -> ModelError {
+            (
+                file.as_path(),
+                format!("is not a tokenizer: {e}; fetch it again"),
+            )
+                .into()
         };
-        let tokenizer = load(text.as_bytes(), &config).map_err(damaged)?;
+        let tokenizer = caught(|| load(text.as_bytes(), &config)).map_err(damaged)?;
         let continuation = match pipeline::without_leading_space(&text) {
-            Some(changed) => Some(load(changed.as_bytes(), &config).map_err(damaged)?),
+            Some(changed) => Some(caught(|| load(changed.as_bytes(), &config)).map_err(damaged)?),
             None => None,
         };
         let beginning = (token_contents(&config["bos_token"]).pop())
             .and_then(|content| tokenizer.token_to_id(&content));
-        let frame = tokenizer.encode_fast("", true).map_err(damaged)?;
+        let frame = caught(|| tokenizer.encode_fast("", true)).map_err(damaged)?;
         let added_beginning = beginning.filter(|id| frame.get_ids().first() == Some(id));
         let template = find_template(folder, &config)?
-            .map(|source| ChatTemplate::compile(&source, named_tokens(&config)));
+            .map(|(file, source)| (file, ChatTemplate::compile(&source, named_tokens(&config))));
         Ok(Self {
             file,
             tokenizer,
@@ -88,8 +101,12 @@ impl TextCodec {
     pub fn render_chat(&self, messages: &[ChatMessage]) -> Result<String, ModelError> {
         match &self.template {
             None => Err(self.problem("has no chat template: give `text` prompts".into())),
-            Some(Err(problem)) => Err(self.problem(format!("{problem}; give `text` prompts"))),
-            Some(Ok(template)) => (template.render(messages)).map_err(|p| self.problem(p)),
+            Some((file, Err(problem))) => {
+                Err((file.as_path(), format!("{problem}; give `text` prompts")).into())
+            }
+            Some((file, Ok(template))) => {
+                (template.render(messages)).map_err(|p| (file.as_path(), p).into())
+            }
         }
     }
 
@@ -105,7 +122,7 @@ impl TextCodec {
     /// Bytes that are no UTF-8 become `�`; ids beyond the vocabulary have no text.
     pub fn decode(&self, tokens: &[TokenId]) -> String {
         // Decoders fail only on configurations that transformers cannot decode either; the tokens' own names are better than nothing.
-        self.tokenizer.decode(tokens, true).unwrap_or_else(|_| {
+        caught(|| self.tokenizer.decode(tokens, true)).unwrap_or_else(|_| {
             (tokens.iter())
                 .filter_map(|id| self.tokenizer.id_to_token(*id))
                 .collect()
@@ -132,8 +149,8 @@ impl TextCodec {
     pub fn chat_template(&self) -> Result<bool, &str> {
         match &self.template {
             None => Ok(false),
-            Some(Ok(_)) => Ok(true),
-            Some(Err(problem)) => Err(problem),
+            Some((_, Ok(_))) => Ok(true),
+            Some((_, Err(problem))) => Err(problem),
         }
     }
 
@@ -159,9 +176,9 @@ impl TextCodec {
         text: &str,
         special: bool,
     ) -> Result<Vec<TokenId>, ModelError> {
-        match tokenizer.encode_fast(text, special) {
+        match caught(|| tokenizer.encode_fast(text, special)) {
             Ok(encoding) => Ok(encoding.get_ids().to_vec()),
-            Err(e) => Err(self.problem(format!("cannot encode {text:?}: {e}"))),
+            Err(e) => Err(self.problem(format!("cannot encode {}: {e}", quote(text)))),
         }
     }
 
@@ -226,20 +243,24 @@ fn token_contents(value: &Value) -> Vec<String> {
     }
 }
 
+/// A mapping, or `null` where there is no such file.
 fn read_config(file: &Path) -> Result<Value, ModelError> {
-    match read_text(file)? {
-        None => Ok(Value::Null),
-        Some(text) => serde_json::from_str(&text)
-            .map_err(|e| (file, format!("not valid JSON: {e}; fetch it again")).into()),
+    let Some(text) = read_text(file, LARGEST_CONFIG)? else {
+        return Ok(Value::Null);
+    };
+    match serde_json::from_str(&text) {
+        Ok(config @ Value::Object(_)) => Ok(config),
+        Ok(_) => Err((file, "is not a mapping; fetch it again".to_owned()).into()),
+        Err(e) => Err((file, format!("not valid JSON: {e}; fetch it again")).into()),
     }
 }
 
-/// The text of a file; None where there is no such file.
-fn read_text(file: &Path) -> Result<Option<String>, ModelError> {
-    match std::fs::read_to_string(file) {
+/// The text of a file of at most `limit` bytes; None where there is no such file.
+fn read_text(file: &Path, limit: u64) -> Result<Option<String>, ModelError> {
+    match files::read_text(file, limit) {
         Ok(text) => Ok(Some(text)),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err((file, format!("cannot be read: {e}")).into()),
+        Err(e) => Err((file, format!("cannot be read: {e}; fetch it again")).into()),
     }
 }
 

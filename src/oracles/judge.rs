@@ -146,6 +146,9 @@ fn any(judges: &[Judge], text: &str, expect: &BTreeMap<String, String>) -> Judge
     Judgement::no(rules.join(" and "))
 }
 
+/// Longest pattern, in bytes: parsed, it takes some two hundred times its length.
+const LONGEST: usize = 128 << 10;
+
 /// Compiles a pattern that a user wrote. Matching takes linear time; the compiled size is limited.
 fn user_pattern(pattern: &str) -> Result<Regex, OracleError> {
     compile_pattern(
@@ -155,6 +158,15 @@ fn user_pattern(pattern: &str) -> Result<Regex, OracleError> {
 }
 
 pub(super) fn compile_pattern(builder: &RegexBuilder, pattern: &str) -> Result<Regex, OracleError> {
+    if pattern.len() > LONGEST {
+        return Err(OracleError::Pattern {
+            pattern: shortened(pattern),
+            reason: format!(
+                "it has {} bytes, and {LONGEST} are supported",
+                pattern.len()
+            ),
+        });
+    }
     builder.build().map_err(|error| OracleError::Pattern {
         pattern: shortened(pattern),
         reason: match error {

@@ -14,7 +14,7 @@ use super::error::RecordError;
 use super::finite;
 pub use super::layout::render as render_json;
 use super::lock::{Holder, Lock};
-use crate::fault;
+use crate::{fault, files};
 
 /// A folder with the record of one run.
 #[derive(Debug)]
@@ -28,6 +28,8 @@ const TEMPORARY: &str = ".reachspec-";
 
 /// The folder of the figures.
 const FIGURES: &str = "figures";
+/// Longer files are none of ours: a million rollouts take 200 MB and their texts, verdicts some 5 kB for each neuron and behaviour.
+const LONGEST: u64 = 256 << 30;
 
 /// The files that `--fresh` sets aside.
 const RECORD: [&str; 7] = [
@@ -75,7 +77,7 @@ impl RunFolder {
             return Err(RecordError::unusable(root, problem));
         }
         if !folder.manifest().is_file() {
-            let problem = "this is no run folder: it has no manifest.json; give the folder that `reachspec run` wrote";
+            let problem = "this is no run folder: it has no file manifest.json; give the folder that `reachspec run` wrote";
             return Err(RecordError::unusable(root, problem));
         }
         Ok(folder)
@@ -180,7 +182,7 @@ impl RunFolder {
 
     fn hash(&self, files: Vec<PathBuf>) -> Result<BTreeMap<String, String>, RecordError> {
         (files.iter())
-            .map(|path| Ok((self.name_of(path), file_sha256(path)?)))
+            .map(|path| Ok((self.name_of(path), record_sha256(path)?)))
             .collect()
     }
 
@@ -313,13 +315,66 @@ pub fn is_report(name: &str) -> bool {
     ["report.md", "report.html"].contains(&name) || figure.is_some_and(|f| f.ends_with(".svg"))
 }
 
+/// Refuses what has the name of a file of the record and is none: a pipe would be waited for, a device has no end, and what is as long as a
+/// disk takes hours to read.
+///
+/// # Errors
+/// An integrity error; or what the operating system refuses.
+pub fn check_is_file(path: &Path) -> Result<(), RecordError> {
+    let io = |e| RecordError::io("read", path, e);
+    let found = match files::not_regular(path).map_err(io)? {
+        None => match fs::metadata(path).map_err(io)?.len() {
+            0..=LONGEST => return Ok(()),
+            length => format!("has {length} bytes, more than a run's"),
+        },
+        Some(kind) => format!("is {kind}"),
+    };
+    let problem = format!(
+        "this {found}: not the file that reachspec wrote; restore that from a copy, or start anew with `--fresh`"
+    );
+    Err(RecordError::integrity(path, problem))
+}
+
+/// Opens a file of the record.
+///
+/// # Errors
+/// As [`check_is_file`], and if it cannot be opened.
+pub fn open_file(path: &Path) -> Result<File, RecordError> {
+    check_is_file(path)?;
+    File::open(path).map_err(|e| RecordError::io("read", path, e))
+}
+
+/// Reads a file of the record.
+///
+/// # Errors
+/// As [`open_file`].
+pub fn read_file(path: &Path) -> Result<Vec<u8>, RecordError> {
+    let mut content = Vec::new();
+    let mut file = open_file(path)?;
+    (file.read_to_end(&mut content)).map_err(|e| RecordError::io("read", path, e))?;
+    Ok(content)
+}
+
+/// What a JSON file of the record says, or the parts of it that are wanted.
+///
+/// # Errors
+/// An integrity error that says where it cannot be read.
+pub fn parse_json<T: DeserializeOwned>(path: &Path, content: &[u8]) -> Result<T, RecordError> {
+    serde_json::from_slice(content).map_err(|e| {
+        let problem = format!(
+            "the file was changed or cut off: {e}; restore it from a copy, or start anew with `--fresh`"
+        );
+        RecordError::integrity(path, problem)
+    })
+}
+
 /// SHA-256 of a file's bytes, lower-case hex, read piece by piece.
 ///
 /// # Errors
 /// If it cannot be read.
 pub fn file_sha256(path: &Path) -> Result<String, RecordError> {
     let error = |e| RecordError::io("read", path, e);
-    let mut file = File::open(path).map_err(error)?;
+    let mut file = files::open(path).map_err(error)?;
     let mut hasher = Sha256::new();
     let mut piece = vec![0; 1 << 18];
     loop {
@@ -328,6 +383,15 @@ pub fn file_sha256(path: &Path) -> Result<String, RecordError> {
             length => hasher.update(&piece[..length]),
         }
     }
+}
+
+/// SHA-256 of a file of the record.
+///
+/// # Errors
+/// As [`open_file`].
+pub fn record_sha256(path: &Path) -> Result<String, RecordError> {
+    check_is_file(path)?;
+    file_sha256(path)
 }
 
 /// Replaces a file with what `write` writes: after a failure or a crash it is the old one or the new one, never a part. What is no file,
@@ -380,10 +444,8 @@ fn replace<E: From<io::Error>>(
 /// # Errors
 /// An I/O error, or an integrity error that says what does not fit.
 pub fn read_json<T: Serialize + DeserializeOwned>(path: &Path) -> Result<T, RecordError> {
-    let bytes = fs::read(path).map_err(|e| RecordError::io("read", path, e))?;
-    let value: T = serde_json::from_slice(&bytes).map_err(|e| {
-        RecordError::integrity(path, format!("the file was changed or cut off: {e}"))
-    })?;
+    let bytes = read_file(path)?;
+    let value: T = parse_json(path, &bytes)?;
     if render_json(&value).as_bytes() == bytes {
         return Ok(value);
     }

@@ -5,10 +5,11 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::error::{ErrorKind, RecordError};
-use super::folder::RunFolder;
+use super::folder::{self, RunFolder};
 use super::lock::Lock;
 use super::manifest::Manifest;
 use super::store::TrialStore;
@@ -199,12 +200,8 @@ fn seal_of(folder: &RunFolder) -> Option<String> {
 }
 
 /// The parts of a JSON file that are wanted; the rest is passed over.
-fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, RecordError> {
-    let bytes = fs::read(path).map_err(|e| RecordError::io("read", path, e))?;
-    serde_json::from_slice(&bytes).map_err(|e| {
-        let problem = format!("the file was changed or cut off: {e}");
-        RecordError::integrity(path, problem)
-    })
+fn read<T: DeserializeOwned>(path: &Path) -> Result<T, RecordError> {
+    folder::parse_json(path, &folder::read_file(path)?)
 }
 
 #[derive(Deserialize)]

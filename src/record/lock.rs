@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::clock;
 use super::error::RecordError;
+use crate::files;
 
 /// The exclusive right to write to a run folder; given back on drop.
 #[derive(Debug)]
@@ -36,6 +37,7 @@ impl Lock {
     /// [`RecordError::Locked`] when another process holds it, and what the operating system refuses.
     pub fn take(path: &Path) -> Result<Self, RecordError> {
         loop {
+            refuse_what_is_no_file(path)?;
             let io = |source| RecordError::io("lock", path, source);
             let mut options = OpenOptions::new();
             let mut file = options
@@ -74,6 +76,7 @@ impl Lock {
     /// # Errors
     /// What the operating system refuses.
     pub fn held_by(path: &Path) -> Result<Option<Holder>, RecordError> {
+        refuse_what_is_no_file(path)?;
         let io = |source| RecordError::io("look at", path, source);
         let mut file = match File::open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -129,6 +132,18 @@ impl Holder {
             pid: field("pid ")?,
             since: field("since ")?,
         })
+    }
+}
+
+/// Opening a pipe would wait for somebody at its other end.
+fn refuse_what_is_no_file(path: &Path) -> Result<(), RecordError> {
+    match files::not_regular(path) {
+        Ok(Some(kind)) => {
+            let problem = format!("this is {kind}, not the lock of a run; remove it");
+            Err(RecordError::unusable(path, problem))
+        }
+        // What cannot be looked at cannot be opened either, which says why.
+        _ => Ok(()),
     }
 }
 

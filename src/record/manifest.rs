@@ -17,6 +17,9 @@ use crate::study::Study;
 /// Version of the run folder.
 const FORMAT: u32 = 3;
 
+/// Longest manifest of another version, in bytes, that is held against its hash.
+const WHOLE: usize = 4 << 20;
+
 /// This program and its version.
 pub const PROGRAM: &str = concat!("reachspec ", env!("CARGO_PKG_VERSION"));
 
@@ -250,7 +253,7 @@ impl Manifest {
                 return gone(&path);
             }
             let recorded = evidence.files.get(&run.name_of(&path));
-            if recorded != Some(&folder::file_sha256(&path)?) {
+            if recorded != Some(&folder::record_sha256(&path)?) {
                 return Err(RecordError::integrity(
                     &path,
                     "the file was changed after the run ended",
@@ -302,25 +305,39 @@ impl ManifestFile {
 /// # Errors
 /// Another version is [`RecordError::Unusable`], a changed file an integrity error.
 pub(super) fn check_format(path: &Path) -> Result<(), RecordError> {
-    let text = std::fs::read(path).map_err(|e| RecordError::io("read", path, e))?;
-    let file: serde_json::Value = serde_json::from_slice(&text).map_err(|e| {
-        RecordError::integrity(path, format!("the file was changed or cut off: {e}"))
-    })?;
-    let manifest = &file["manifest"];
-    if manifest["format"] == FORMAT {
+    /// Only this: of a manifest that was tampered with the rest may be anything.
+    #[derive(Deserialize)]
+    #[serde(rename = "manifest")]
+    struct File {
+        manifest: Formatted,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename = "manifest")]
+    struct Formatted {
+        format: u32,
+        program: Option<String>,
+    }
+    let text = folder::read_file(path)?;
+    let File { manifest } = folder::parse_json(path, &text)?;
+    if manifest.format == FORMAT {
         return Ok(());
     }
-    // Another version hashes itself as well; without that, the number itself was changed.
-    if file["sha256"] != canonical::hash(manifest) {
+    // Another version hashes itself as well; without that, the number itself was changed. As a value, a file takes many times its length.
+    if text.len() <= WHOLE && !fits_its_hash(&folder::parse_json(path, &text)?) {
         let problem = "the manifest is not what was written: the file was changed";
         return Err(RecordError::integrity(path, problem));
     }
     let problem = format!(
         "this run folder has format {} and was written by {}; this program reads format {FORMAT}; use the program that wrote it, or run the spec again with --fresh",
-        manifest["format"],
-        manifest["program"].as_str().unwrap_or("another program")
+        manifest.format,
+        manifest.program.as_deref().unwrap_or("another program")
     );
     Err(RecordError::unusable(path, problem))
+}
+
+/// Whether a manifest of another version is what was written.
+fn fits_its_hash(file: &serde_json::Value) -> bool {
+    file["sha256"] == canonical::hash(&file["manifest"])
 }
 
 /// Hash of each prompt set, by name.

@@ -94,7 +94,7 @@ impl RunRecord {
         let Some(evidence) = &self.manifest.evidence else {
             return Err(unfinished(&self.folder.manifest()));
         };
-        if evidence.files.get(&self.folder.name_of(path)) == Some(&folder::file_sha256(path)?) {
+        if evidence.files.get(&self.folder.name_of(path)) == Some(&folder::record_sha256(path)?) {
             return Ok(());
         }
         let problem = "the file was changed after the run ended; `reachspec verify` says more";
@@ -107,6 +107,20 @@ impl RunRecord {
         let predictions = self.sealed.predictions();
         if predictions.study != self.study().question_hash() {
             return Err(other_study(&self.folder.predictions()));
+        }
+        if let Some(contradiction) = predictions.contradiction() {
+            let path = self.folder.predictions();
+            return Err(RecordError::integrity(&path, changed(contradiction)));
+        }
+        let verdicts = self.verdicts.neurons.iter().map(|v| v.neuron);
+        let curves = self.judgements.curves.iter().map(|c| c.neuron);
+        let mut judged = verdicts.chain(curves);
+        if let Some(neuron) = judged.find(|neuron| !predictions.calibration.holds(*neuron)) {
+            let problem = format!("{neuron} was judged, and has no predictions");
+            return Err(RecordError::integrity(
+                &self.folder.verdicts(),
+                changed(problem),
+            ));
         }
         if self.verdicts.study != *study || self.verdicts.seal != self.sealed.seal().sha256 {
             return Err(other_study(&self.folder.verdicts()));
@@ -145,6 +159,12 @@ pub(super) fn unfinished(path: &Path) -> RecordError {
     RecordError::unusable(
         path,
         "the run has not finished; run its spec again to continue it",
+    )
+}
+
+fn changed(contradiction: String) -> String {
+    format!(
+        "{contradiction}: the file was changed; restore it from a copy, or start anew with `--fresh`"
     )
 }
 

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Rendered;
+use crate::files;
 use crate::record::folder::refuse_link;
 use crate::record::{RecordError, RunFolder};
 
@@ -72,9 +73,12 @@ pub fn write(
     Ok(written)
 }
 
+/// Longer files are no reports.
+const LONGEST: u64 = 1 << 30;
+
 /// Removes the figures that the report which is about to be replaced shows, and the new one does not: nobody else's.
 fn remove_stale(rendered: &Rendered, out: &Path) -> Result<(), RecordError> {
-    let replaced = fs::read_to_string(out.join("report.md")).unwrap_or_default();
+    let replaced = files::read_text(&out.join("report.md"), LONGEST).unwrap_or_default();
     let figures = out.join("figures");
     for name in our_figures(&figures)? {
         let shown = shows(&replaced, &format!("figures/{name}"));

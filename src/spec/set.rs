@@ -10,6 +10,9 @@ use super::problem::{Problem, quote};
 use super::source::{Place, Source};
 use super::{tree, value};
 
+/// What the source of a setting is called.
+pub const SETTING: &str = "--set";
+
 /// One change.
 #[derive(Debug)]
 pub struct Setting {
@@ -24,7 +27,7 @@ impl Setting {
     /// Reads `key.path=value`. The value is YAML; `null`, or nothing at all, removes the key.
     pub fn parse(argument: &str) -> Result<Self, Problem> {
         let source = Arc::new(Source {
-            name: "--set".into(),
+            name: SETTING.into(),
             text: argument.to_owned(),
         });
         let all = || Place::span(&source, 0..argument.len());

@@ -25,6 +25,10 @@ pub fn parse(source: &Arc<Source>, tree: &Node) -> Result<Value, Vec<Problem>> {
         let message = match error.to_string() {
             // `serde_yaml` names the Rust type that would hold it.
             raw if raw.contains("128") => "this whole number does not fit in 64 bits".into(),
+            raw if raw.contains("repetition limit") => {
+                "mappings repeat each other too often by `<<` and `*`: write out what is meant"
+                    .into()
+            }
             raw => format!("this is not valid YAML: {raw}"),
         };
         let place = Place::span(source, start..start + 1);

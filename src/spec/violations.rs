@@ -11,7 +11,7 @@ use super::range::IndexRange;
 use super::schema::Checker;
 use super::suggest;
 
-/// Most violations that are looked at.
+/// Most violations, and most unknown keys of a mapping, that are looked at.
 const MOST: usize = 200;
 
 /// Everything in which a value violates the schema.
@@ -49,7 +49,7 @@ impl Judge<'_> {
     fn problems(&self, error: &ValidationError, misspelt: &[SpecPath]) -> Vec<Problem> {
         let path = SpecPath::from(error.instance_path());
         match error.kind() {
-            Kind::AdditionalProperties { unexpected } => (unexpected.iter())
+            Kind::AdditionalProperties { unexpected } => (unexpected.iter().take(MOST))
                 .map(|key| self.unknown_key(&path, key, error))
                 .collect(),
             Kind::Required { property } => {
@@ -75,7 +75,7 @@ impl Judge<'_> {
         };
         let path = SpecPath::from(error.instance_path());
         let known = self.known_keys(error);
-        (unexpected.iter())
+        (unexpected.iter().take(MOST))
             .filter_map(|key| suggest::nearest(key, known.iter().copied()))
             .map(|key| path.key(key))
             .collect()

@@ -190,7 +190,10 @@ fn a_configuration_with_absurdly_many_layers_is_refused_quickly() {
     let mut config = config();
     config["num_hidden_layers"] = 16_000_000.into();
     model.write_json("config.json", &config);
-    header_error(&model, "model.safetensors", &["16000000 layers"]);
+    header_error(&model, "config.json", &["num_hidden_layers", "16000000"]);
+    config["num_hidden_layers"] = 60_000.into();
+    model.write_json("config.json", &config);
+    header_error(&model, "model.safetensors", &["layers: 60000"]);
 }
 
 #[test]

@@ -47,20 +47,41 @@ fn every_broken_spec_is_explained() {
     });
 }
 
-#[test]
-fn files_that_are_no_specs_are_explained() {
+/// Every broken spec with the program that checks it, beside a model like the one that the reports above are made for.
+#[cfg(target_os = "linux")]
+pub fn visit(visit: crate::bad_inputs::Visit<'_>) {
+    use crate::{byte_model, verify};
+
+    let cases = Path::new(ROOT).join("tests/inputs/spec-errors");
     let folder = tempfile::tempdir().unwrap();
-    let large = folder.path().join("large.yaml");
-    std::fs::write(&large, "#".repeat((1 << 20) + 1)).unwrap();
-    for (path, expected) in [
-        (folder.path().join("missing.yaml"), "does not exist"),
-        (folder.path().to_owned(), "is a folder, not a file"),
-        (large, "is larger than the limit of 1 MiB"),
-    ] {
-        let error = load_with(&path, &[], Network::Off, |_| Ok(ToyTarget::default()))
-            .map(|_| ())
-            .unwrap_err();
-        assert!(error.to_string().contains(expected), "{error}");
-        assert!(matches!(error, LoadError::Spec(_)));
+    verify::copy(&cases, folder.path());
+    byte_model::write(folder.path());
+    let mut names: Vec<_> = (std::fs::read_dir(&cases).unwrap())
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.ends_with(".yaml"))
+        .collect();
+    names.sort();
+    for name in names {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_reachspec"));
+        command.current_dir(&folder).args(["check", &name]);
+        command.env("HF_HUB_OFFLINE", "1");
+        for setting in settings(&cases.join(&name)) {
+            command.args(["--set", &setting]);
+        }
+        visit(&name, &mut command);
     }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_program_rejects_every_broken_spec_in_little_memory() {
+    visit(&mut |name, command| {
+        let ended = crate::bad_inputs::run(name, command);
+        let code = ended.status.code();
+        assert!(
+            matches!(code, Some(2 | 3)),
+            "{name}: {code:?} {}",
+            ended.stderr
+        );
+    });
 }

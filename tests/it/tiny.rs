@@ -86,9 +86,14 @@ pub fn tokenizer_config() -> Value {
     json!({"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "add_bos_token": true})
 }
 
-/// Every tensor of [`config`], filled with multiples of 1/64 that differ from each other.
+/// Every tensor of [`config`].
 pub fn weights() -> Weights {
-    let (family, _) = families::read(&config().to_string()).unwrap();
+    weights_of(&config())
+}
+
+/// Every tensor of a configuration, filled with multiples of 1/64 that differ from each other.
+pub fn weights_of(config: &Value) -> Weights {
+    let (family, _) = families::read(&config.to_string()).unwrap();
     let mut next = 0;
     (families::expected(family.as_ref()).unwrap().into_iter())
         .map(|tensor| (tensor.name, tensor.dims))
@@ -103,7 +108,7 @@ pub fn weights() -> Weights {
         .collect()
 }
 
-fn safetensors_bytes(weights: &Weights, dtype: Dtype) -> Vec<u8> {
+pub fn safetensors_bytes(weights: &Weights, dtype: Dtype) -> Vec<u8> {
     let stored: Vec<(&String, &Vec<usize>, Vec<u8>)> = weights
         .iter()
         .map(|(name, (dims, values))| {

@@ -1,21 +1,47 @@
 //! What fuel does not bound: a template's length, its depth, the time that one instruction takes, and values that hold themselves.
 
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System};
+
+use crate::units::bytes;
 
 /// Longest template, in bytes; the longest of published models are near 20,000.
-const LONGEST: usize = 64 << 10;
+pub const LONGEST: usize = 64 << 10;
 /// Stack for values and expressions that hold each other as deeply as length and fuel allow. Only what is used takes memory.
 const STACK: usize = 512 << 20;
 /// A real template takes microseconds. Printing or comparing a value that grew exponentially takes for ever.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(1);
+/// By so many bytes the program may grow while a template works; a text that is doubled a few dozen times would fill any memory.
+const GROWTH: u64 = 96 << 20;
+/// How often memory is looked at.
+const GLANCE: Duration = Duration::from_millis(2);
 
-/// Does a template's work on a thread with a deep stack, and gives up when it takes too long. The thread is left to itself then: the
-/// program is about to end with this error.
+/// Why a template gave nothing.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// It is broken, or refuses what it was given.
+    Refused(String),
+    /// It was given up: with anything else it would not end either.
+    GivenUp(String),
+}
+
+impl Failure {
+    /// In words.
+    pub fn into_problem(self) -> String {
+        match self {
+            Failure::Refused(problem) | Failure::GivenUp(problem) => problem,
+        }
+    }
+}
+
+/// Does a template's work on a thread with a deep stack, and gives up when it takes too long or too much memory. The thread is left to
+/// itself then: the program is about to end with this error.
 pub fn guarded<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, String> + Send + 'static,
-) -> Result<T, String> {
+) -> Result<T, Failure> {
     let (done, outcome) = mpsc::channel();
     thread::Builder::new()
         .stack_size(STACK)
@@ -23,13 +49,52 @@ pub fn guarded<T: Send + 'static>(
             // Nobody listens any more when this took too long.
             let _ = done.send(work());
         })
-        .map_err(|e| format!("no thread for the chat template: {e}"))?;
-    outcome.recv_timeout(PATIENCE).unwrap_or_else(|_| {
-        let seconds = PATIENCE.as_secs();
-        Err(format!(
-            "the chat template took longer than {seconds} seconds; a template that ends is needed"
-        ))
-    })
+        .map_err(|e| Failure::GivenUp(format!("no thread for the chat template: {e}")))?;
+    let (started, mut memory) = (
+        Instant::now(),
+        Memory {
+            system: System::new().ok(),
+            first: None,
+        },
+    );
+    loop {
+        match outcome.recv_timeout(GLANCE) {
+            Ok(done) => return done.map_err(Failure::Refused),
+            Err(RecvTimeoutError::Disconnected) => {
+                let problem = "the chat template broke the program that renders it";
+                return Err(Failure::GivenUp(problem.into()));
+            }
+            Err(RecvTimeoutError::Timeout)
+                if started.elapsed() > PATIENCE || memory.growth() > GROWTH =>
+            {
+                let (seconds, most) = (PATIENCE.as_secs(), bytes(GROWTH as usize));
+                return Err(Failure::GivenUp(format!(
+                    "the chat template took longer than {seconds} s or more than {most} of memory; a template that ends is needed"
+                )));
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+    }
+}
+
+/// The memory of this program, where the system says it.
+struct Memory {
+    system: Option<System>,
+    first: Option<u64>,
+}
+
+impl Memory {
+    /// By how much it has grown since it was first looked at, in bytes.
+    fn growth(&mut self) -> u64 {
+        let (Some(system), Ok(pid)) = (&mut self.system, sysinfo::get_current_pid()) else {
+            return 0;
+        };
+        let only = ProcessesToUpdate::Some(&[pid]);
+        let memory = ProcessRefreshKind::nothing().with_memory();
+        system.refresh_processes_specifics(only, false, memory);
+        let now = system.process(pid).map_or(0, sysinfo::Process::memory);
+        now.saturating_sub(*self.first.get_or_insert(now))
+    }
 }
 
 /// Refuses a template that is too long, or that could make a value hold itself.
@@ -179,6 +244,21 @@ mod tests {
     #[test]
     fn work_that_panics_or_fails_is_an_error() {
         assert_eq!(guarded(|| Ok(1)), Ok(1));
-        assert_eq!(guarded::<()>(|| Err("no".into())), Err("no".into()));
+        let refused = Failure::Refused("no".into());
+        assert_eq!(guarded::<()>(|| Err("no".into())), Err(refused));
+        let panicked = guarded::<()>(|| panic!("as a test")).unwrap_err();
+        assert!(matches!(panicked, Failure::GivenUp(_)));
+    }
+
+    #[test]
+    fn work_that_does_not_end_or_fills_the_memory_is_given_up() {
+        let endless = guarded(|| Ok(thread::sleep(Duration::from_secs(100)))).unwrap_err();
+        assert!(endless.into_problem().contains("longer than 1 s"));
+        let greedy = guarded(|| {
+            let filled = vec![1_u8; 2 * GROWTH as usize];
+            thread::sleep(Duration::from_secs(100));
+            Ok(filled)
+        });
+        assert!(greedy.unwrap_err().into_problem().contains("of memory"));
     }
 }

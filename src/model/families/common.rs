@@ -54,7 +54,7 @@ impl Common {
         let kv = keys.optional_size("num_key_value_heads")?;
         let dim = keys.optional_size("head_dim")?;
         let sizes = Sizes {
-            layers: keys.size("num_hidden_layers")?,
+            layers: keys.layers("num_hidden_layers")?,
             d_model,
             d_ff: keys.size("intermediate_size")?,
             vocab: keys.size("vocab_size")?,
@@ -73,6 +73,9 @@ impl Common {
     }
 }
 
+/// Wider than any head: tables of so many angles are made before the weights are looked at.
+const WIDEST_HEAD: usize = 1 << 14;
+
 /// Checked counts of heads.
 pub fn heads(query: usize, kv: usize, dim: usize) -> Result<Heads, String> {
     if !query.is_multiple_of(kv) {
@@ -84,6 +87,9 @@ pub fn heads(query: usize, kv: usize, dim: usize) -> Result<Heads, String> {
         return Err(format!(
             "`num_attention_heads` ({query}) is more than the width of the model"
         ));
+    }
+    if dim > WIDEST_HEAD {
+        return Err(format!("`head_dim` is {dim}, which no model has"));
     }
     Ok(Heads { query, kv, dim })
 }

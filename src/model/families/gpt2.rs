@@ -32,7 +32,7 @@ impl Gpt2 {
         }
         Ok(Self {
             sizes: Sizes {
-                layers: keys.size("n_layer")?,
+                layers: keys.layers("n_layer")?,
                 d_model,
                 d_ff: keys.optional_size("n_inner")?.unwrap_or(4 * d_model),
                 vocab: keys.size("vocab_size")?,

@@ -34,7 +34,7 @@ impl GptNeoX {
             ));
         }
         let sizes = Sizes {
-            layers: keys.size("num_hidden_layers")?,
+            layers: keys.layers("num_hidden_layers")?,
             d_model,
             d_ff: keys.size("intermediate_size")?,
             vocab: keys.size("vocab_size")?,

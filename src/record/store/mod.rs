@@ -17,6 +17,7 @@ mod write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags};
 
 pub use judged::{HorizonJudgement, JudgedTrial, NeuronFilter};
@@ -25,6 +26,7 @@ pub use read::StoreDigest;
 pub use write::TrialWriter;
 
 use super::error::RecordError;
+use super::folder::check_is_file;
 use crate::fault;
 
 /// Version of the tables, in `user_version`.
@@ -32,6 +34,20 @@ const VERSION: i64 = 2;
 
 /// `RchS` in `application_id`: tells a trial store from other SQLite files.
 const APPLICATION: i64 = 0x5263_6853;
+
+/// Longest text, blob or row, in bytes: a rollout has thousands of tokens, not millions.
+const LONGEST: i32 = 16 << 20;
+
+/// What is read and written: no view, whose rows may never end, and no table that a module computes.
+const TABLES: [&str; 7] = [
+    "prompts",
+    "settings",
+    "trials",
+    "keys",
+    "names",
+    "outcomes",
+    "judgements",
+];
 
 /// The trials of a run, and their judgements.
 pub struct TrialStore {
@@ -62,9 +78,7 @@ impl TrialStore {
     /// # Errors
     /// If there is no such file, or it is damaged or no trial store of this version.
     pub fn open_read_only(path: &Path) -> Result<Self, RecordError> {
-        let mut journal = path.as_os_str().to_owned();
-        journal.push("-journal");
-        if Path::new(&journal).exists() {
+        if beside(path, "-journal").exists() {
             let store = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
             store.is_blank()?;
         }
@@ -79,9 +93,12 @@ impl TrialStore {
     }
 
     fn connect(path: &Path, flags: OpenFlags) -> Result<Self, RecordError> {
+        refuse_what_is_no_file(path)?;
         let error = |source| RecordError::store("be opened", path, source);
         let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
             .map_err(error)?;
+        // Whoever made the file may have made it compute its values as they are read.
+        (connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, LONGEST)).map_err(error)?;
         // Other programs may look at the store while it is written.
         connection
             .busy_timeout(Duration::from_secs(30))
@@ -141,10 +158,35 @@ impl TrialStore {
             ));
         }
         match pragma("user_version")? {
-            VERSION => Ok(()),
+            VERSION => self.check_tables(),
             other => Err(self.integrity(format!(
                 "the trial store has version {other}, this program reads version {VERSION} (since version 2 the deciding bytes of a text stand beside its judgement); use the program that wrote it, or start anew with --fresh"
             ))),
+        }
+    }
+
+    /// Every table is one, and nothing happens when one is written to.
+    fn check_tables(&self) -> Result<(), RecordError> {
+        let sql = "SELECT name, type = 'trigger' FROM sqlite_schema
+             WHERE type = 'trigger' OR type = 'table' AND sql NOT LIKE 'CREATE VIRTUAL%'";
+        let listed = || {
+            let mut statement = self.connection.prepare(sql)?;
+            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            rows.collect::<rusqlite::Result<Vec<(String, bool)>>>()
+        };
+        let listed = listed().map_err(|e| self.error("be read", e))?;
+        let damaged = |problem: String| {
+            self.integrity(format!(
+                "the trial store {problem}: the file was changed; restore it from a copy, or start anew with `--fresh`"
+            ))
+        };
+        if let Some((trigger, _)) = listed.iter().find(|(_, is_trigger)| *is_trigger) {
+            return Err(damaged(format!("has a trigger `{trigger}`")));
+        }
+        let is_there = |table: &&&str| listed.iter().any(|(name, _)| name == **table);
+        match TABLES.iter().find(|table| !is_there(table)) {
+            Some(missing) => Err(damaged(format!("has no table `{missing}`"))),
+            None => Ok(()),
         }
     }
 
@@ -155,4 +197,20 @@ impl TrialStore {
     fn integrity(&self, problem: impl Into<String>) -> RecordError {
         RecordError::integrity(&self.path, problem)
     }
+}
+
+/// A file that SQLite keeps beside a store.
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+/// SQLite opens the store and what lies beside it under its name, whatever that is: it would wait for a pipe for ever. (Nothing is opened to
+/// find out: on closing it, the operating system would drop the locks that this process has on the store.)
+fn refuse_what_is_no_file(path: &Path) -> Result<(), RecordError> {
+    let paths = ["", "-journal", "-wal", "-shm"].map(|ending| beside(path, ending));
+    (paths.iter())
+        .filter(|path| path.exists())
+        .try_for_each(|path| check_is_file(path))
 }

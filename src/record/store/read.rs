@@ -51,12 +51,11 @@ impl TrialStore {
         if !path.is_file() {
             return None;
         }
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags).ok()?;
-        connection.busy_timeout(Duration::from_millis(50)).ok()?;
-        let count =
-            connection.query_row("SELECT count(*) FROM keys", [], |row| row.get::<_, i64>(0));
-        usize::try_from(count.ok()?).ok()
+        let store = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY).ok()?;
+        let patience = Duration::from_millis(50);
+        store.connection.busy_timeout(patience).ok()?;
+        store.check_kind().ok()?;
+        store.count().ok()
     }
 
     /// Whether a trial is recorded.

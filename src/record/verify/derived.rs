@@ -1,10 +1,8 @@
 //! What was derived from the rollouts, derived again: texts, calibration, predictions and verdicts.
 
-use std::fs;
-
 use super::{Check, Intact, difference};
 use crate::record::error::RecordError;
-use crate::record::folder::{RunFolder, render_json};
+use crate::record::folder::{RunFolder, read_file, render_json};
 use crate::record::run_record::VerdictsFile;
 use crate::report::format::{counted, thousands};
 use crate::stages::calibrate;
@@ -91,7 +89,7 @@ pub fn verdicts(
         verdicts,
     };
     let text = render_json(&derived);
-    match fs::read(run.verdicts()) {
+    match read_file(&run.verdicts()) {
         Err(error) => check.problem("verdicts.json", format!("cannot be read: {error}")),
         Ok(recorded) if recorded == text.as_bytes() => {}
         Ok(recorded) => {

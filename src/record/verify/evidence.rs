@@ -4,7 +4,7 @@ use std::fs;
 
 use super::{Check, Outcome};
 use crate::record::error::{ErrorKind, RecordError};
-use crate::record::folder::{RunFolder, file_sha256, render_json};
+use crate::record::folder::{RunFolder, parse_json, read_file, record_sha256, render_json};
 use crate::record::manifest::{self, Manifest, ManifestFile};
 use crate::record::run_record::unfinished;
 use crate::record::store::TrialStore;
@@ -47,9 +47,8 @@ pub fn manifest(run: &RunFolder) -> Result<(Check, Option<Manifest>), RecordErro
 fn read_manifest(run: &RunFolder, check: &mut Check) -> Result<ManifestFile, RecordError> {
     let path = run.manifest();
     manifest::check_format(&path)?;
-    let content = fs::read(&path).map_err(|e| RecordError::io("read", &path, e))?;
-    let file: ManifestFile = serde_json::from_slice(&content)
-        .map_err(|e| RecordError::integrity(&path, format!("the file was changed: {e}")))?;
+    let content = read_file(&path)?;
+    let file: ManifestFile = parse_json(&path, &content)?;
     if render_json(&file).as_bytes() != content {
         check.problem("manifest.json", "the file is not as reachspec wrote it");
     }
@@ -72,10 +71,12 @@ pub fn files(run: &RunFolder, manifest: Option<&Manifest>) -> Result<Check, Reco
     for (name, recorded) in &evidence.files {
         let path = run.root().join(name);
         match fs::metadata(&path) {
-            Ok(found) if found.is_file() => {
+            Ok(found) => {
                 size += found.len();
-                if file_sha256(&path)? != *recorded {
-                    check.problem(name, "the file was changed after the run ended");
+                match record_sha256(&path) {
+                    Ok(hash) if hash == *recorded => {}
+                    Ok(_) => check.problem(name, "the file was changed after the run ended"),
+                    Err(error) => check.failure(run, &error),
                 }
             }
             _ => check.problem(name, "the file is gone since the run ended"),
@@ -128,7 +129,12 @@ pub fn seal(
     if !of_study {
         check.problem("predictions.json", "the predictions are of another study");
     }
-    Ok((check.of(compared), of_study.then_some(sealed)))
+    let contradiction = sealed.predictions().contradiction();
+    let usable = of_study && contradiction.is_none();
+    if let Some(contradiction) = contradiction {
+        check.problem("predictions.json", contradiction);
+    }
+    Ok((check.of(compared), usable.then_some(sealed)))
 }
 
 /// The trials; the store is handed on where it can be opened.

@@ -1,10 +1,8 @@
 //! The reports, rendered again.
 
-use std::fs;
-
 use super::{Check, Intact, difference};
 use crate::record::RunRecord;
-use crate::record::folder::{RunFolder, is_report};
+use crate::record::folder::{RunFolder, is_report, read_file};
 use crate::record::manifest::{Evidence, PROGRAM};
 use crate::record::run_record::VerdictsFile;
 use crate::report::Rendered;
@@ -61,7 +59,7 @@ fn compare(mut check: Check, run: &RunFolder, evidence: &Evidence, rendered: &Re
             continue;
         };
         count += 1;
-        let difference = match fs::read(run.root().join(name)) {
+        let difference = match read_file(&run.root().join(name)) {
             Ok(found) => difference::of_texts(&String::from_utf8_lossy(&found), text),
             Err(error) => Some(format!("cannot be read: {error}")),
         };

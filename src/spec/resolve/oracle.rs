@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::context::Context;
 use crate::oracles::{Lexicon, Need, Oracle, Strings, is_word, parse_number, script_named};
+use crate::report::format::thousands;
 use crate::spec::oracle::{LexiconSpec, OracleSpec, StringsSpec};
 use crate::spec::path::SpecPath;
 use crate::spec::problem::quote;
@@ -185,6 +186,9 @@ fn lexicon_of(context: &mut Context<'_>, path: &SpecPath, spec: &LexiconSpec) ->
     })
 }
 
+/// Longest word list; a language's dictionary is shorter.
+const MOST_WORDS: usize = 500_000;
+
 /// Words in lower case, from the spec or from a file.
 fn word_list(
     context: &mut Context<'_>,
@@ -197,11 +201,13 @@ fn word_list(
         None => None,
     };
     let written: Vec<&str> = match (&source, words) {
+        // One more than may be, to know that there are more.
         (Some(source), _) => source
             .text
             .lines()
             .map(str::trim)
             .filter(|l| !l.is_empty())
+            .take(MOST_WORDS + 1)
             .collect(),
         (None, words) => words
             .unwrap_or_default()
@@ -211,6 +217,14 @@ fn word_list(
     };
     if written.is_empty() {
         context.reject(path, "the word list is empty", "write one word per line");
+        return None;
+    }
+    if written.len() > MOST_WORDS {
+        let message = format!(
+            "the word list has more than {} words",
+            thousands(MOST_WORDS)
+        );
+        context.reject(path, message, "leave out what the answers cannot hold");
         return None;
     }
     if let Some(position) = written.iter().position(|word| !is_word(word)) {

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::context::Context;
 use crate::model::ModelError;
+use crate::report::format::thousands;
 use crate::spec::located::Located;
 use crate::spec::path::SpecPath;
 use crate::spec::problem::Problem;
@@ -18,6 +19,10 @@ use crate::spec::{schema, tree, value};
 use crate::study::Prompt;
 use crate::units::TokenId;
 
+/// Most prompts of a set: every neuron is steered on every one of them.
+const MOST_PROMPTS: usize = 100_000;
+/// No token stands for more bytes of a prompt than this, on average over it.
+const BYTES_PER_TOKEN: usize = 64;
 /// Broken lines of a file after which the rest is not looked at.
 const BROKEN_LINES: usize = 100;
 
@@ -136,18 +141,28 @@ fn from_file(
     let Some(source) = context.read(path, name) else {
         return (Vec::new(), 0);
     };
-    let lines = lines(&source.text);
-    if lines.is_empty() {
+    let total = lines(&source.text).count();
+    if total == 0 {
         let message = format!("the file {} holds no prompt", source.name);
         context.reject(path, message, "write one prompt per line");
     }
+    let kept = kept(set, total);
+    if kept.len() > MOST_PROMPTS {
+        let (many, most) = (thousands(kept.len()), thousands(MOST_PROMPTS));
+        let message = format!(
+            "the file {} holds {many} prompts, and a set has at most {most}",
+            source.name
+        );
+        context.reject(path, message, "take some of them with `skip` and `limit`");
+        return (Vec::new(), total);
+    }
     let mut prompts = Vec::new();
     let mut broken = 0;
-    for position in kept(set, lines.len()) {
+    let positioned = lines(&source.text).enumerate().skip(kept.start);
+    for (position, bytes) in positioned.take(kept.len()) {
         if broken >= BROKEN_LINES {
             break;
         }
-        let bytes = lines[position].clone();
         let prompt = if set.text_file.is_some() {
             Ok(PromptSpec {
                 text: Some(source.text[bytes.clone()].to_owned()),
@@ -169,21 +184,18 @@ fn from_file(
             }
         }
     }
-    (prompts, lines.len())
+    (prompts, total)
 }
 
 /// The bytes of each line that is not blank, without its line ending.
-fn lines(text: &str) -> Vec<Range<usize>> {
-    let mut start = 0;
-    let mut found = Vec::new();
-    for line in text.split_inclusive('\n') {
+fn lines(text: &str) -> impl Iterator<Item = Range<usize>> {
+    let mut next = 0;
+    text.split_inclusive('\n').filter_map(move |line| {
+        let start = next;
+        next += line.len();
         let content = line.trim_end_matches(['\n', '\r']);
-        if !content.trim().is_empty() {
-            found.push(start..start + content.len());
-        }
-        start += line.len();
-    }
-    found
+        (!content.trim().is_empty()).then(|| start..start + content.len())
+    })
 }
 
 /// A prompt from a line of JSON Lines.
@@ -250,7 +262,8 @@ impl WrittenPrompt {
 
 /// Encodes a prompt, and checks that it fits the model with `longest` generated tokens behind it.
 fn encode(context: &mut Context<'_>, written: WrittenPrompt, longest: usize) -> Option<Prompt> {
-    let outcome = tokens_of(context, &written).and_then(|tokens| {
+    let outcome = check_length(context, &written.prompt).and_then(|()| {
+        let tokens = tokens_of(context, &written)?;
         check_tokens(context, &tokens, longest)?;
         Ok(tokens)
     });
@@ -288,6 +301,26 @@ fn tokens_of(context: &Context<'_>, written: &WrittenPrompt) -> Result<Vec<Token
         _ => Err((
             "gives none or several of `text`, `chat` and `tokens`".into(),
             "give exactly one".into(),
+        )),
+    }
+}
+
+/// A text that cannot fit is not encoded, which takes many times its length.
+fn check_length(context: &Context<'_>, prompt: &PromptSpec) -> Result<(), Fault> {
+    let chat = prompt.chat.iter().flatten();
+    let texts = chat.map(|message| message.content.len());
+    let bytes = texts
+        .chain(prompt.text.iter().map(String::len))
+        .sum::<usize>();
+    let tokens = context.target.shape().context;
+    match bytes > tokens.saturating_mul(BYTES_PER_TOKEN) {
+        false => Ok(()),
+        true => Err((
+            format!(
+                "has {} bytes, and the model's context is {tokens} tokens",
+                thousands(bytes)
+            ),
+            "shorten the prompt".into(),
         )),
     }
 }
