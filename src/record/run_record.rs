@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::consistency;
 use super::error::RecordError;
 use super::folder::{self, RunFolder};
 use super::manifest::Manifest;
@@ -101,7 +102,7 @@ impl RunRecord {
         Err(RecordError::integrity(path, problem))
     }
 
-    /// Study, predictions and verdicts name each other by hash.
+    /// Study, predictions and verdicts name each other by hash, and fit each other.
     fn check_links(&self) -> Result<(), RecordError> {
         let study = &self.manifest.study_sha256;
         let predictions = self.sealed.predictions();
@@ -111,7 +112,10 @@ impl RunRecord {
         if self.verdicts.study != *study || self.verdicts.seal != self.sealed.seal().sha256 {
             return Err(other_study(&self.folder.verdicts()));
         }
-        Ok(())
+        consistency::of_predictions(self.study(), predictions)
+            .map_err(|problem| unfit(&self.folder.predictions(), &problem))?;
+        consistency::of_results(self.study(), predictions, &self.judgements, &self.verdicts)
+            .map_err(|problem| unfit(&self.folder.verdicts(), &problem))
     }
 }
 
@@ -146,6 +150,11 @@ pub(super) fn unfinished(path: &Path) -> RecordError {
         path,
         "the run has not finished; run its spec again to continue it",
     )
+}
+
+fn unfit(path: &Path, problem: &str) -> RecordError {
+    let problem = format!("the file does not fit the rest of the record: {problem}");
+    RecordError::integrity(path, problem)
 }
 
 fn other_study(path: &Path) -> RecordError {
@@ -240,5 +249,18 @@ mod tests {
         let error = RunRecord::load(parent.path()).err().unwrap();
         assert_eq!(error.kind(), ErrorKind::Usage);
         assert!(error.to_string().contains("has not finished"), "{error}");
+    }
+
+    #[test]
+    fn predictions_that_were_sealed_again_without_a_neuron_are_found() {
+        let parent = TempDir::new().unwrap();
+        let mut predictions = fixture::predictions(&fixture::study());
+        predictions.calibration.neurons.clear();
+        fixture::finish_with(parent.path(), &fixture::study(), predictions);
+        let error = RunRecord::load(parent.path()).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Integrity);
+        let error = error.to_string();
+        assert!(error.contains("L0.3 of the group"), "{error}");
+        assert!(error.contains("predictions.json"), "{error}");
     }
 }
