@@ -219,12 +219,13 @@ pub fn predictions(study: &Study) -> Predictions {
         behaviors: vec!["routing".into()],
         neurons: vec![NEURON],
     });
-    predictions.calibration.layers.push(LayerCalibration {
-        layer: 0,
+    let layers = (0..2).map(|layer| LayerCalibration {
+        layer,
         residual_norm: 0.25,
         leading_share: 0.5,
         participation_ratio: 4.0,
     });
+    predictions.calibration.layers.extend(layers);
     predictions.predictors.push(FittedPredictor {
         predictor: Predictor::Constant,
         parameter: Some(1.46),
@@ -301,10 +302,15 @@ pub fn verdicts(study: &Study, seal: &str) -> Verdicts {
 
 /// Writes a finished run of a study.
 pub fn finish(root: &Path, study: &Study) {
+    finish_with(root, study, predictions(study));
+}
+
+/// The same with other predictions.
+pub fn finish_with(root: &Path, study: &Study, predictions: Predictions) {
     let run = RunFolder::create_or_open(root).unwrap();
     let mut manifest = Manifest::new(study, &written(), 2);
     manifest.write(&run).unwrap();
-    let sealed = predictions(study).seal(&run, 0).unwrap();
+    let sealed = predictions.seal(&run, 0).unwrap();
     let mut store = TrialStore::open_or_create(&run.trials()).unwrap();
     let trials = trials();
     store.insert(&trials).unwrap();

@@ -11,7 +11,7 @@ use super::error::RecordError;
 use super::folder::{self, RunFolder};
 use super::run_record::unfinished;
 use super::store::StoreDigest;
-use super::{canonical, clock};
+use super::{canonical, clock, consistency};
 use crate::study::Study;
 
 /// Version of the run folder.
@@ -273,7 +273,7 @@ pub(super) struct ManifestFile {
 }
 
 impl ManifestFile {
-    /// Everything in it that does not fit its own hashes.
+    /// Everything in it that does not fit its own hashes, or the rest of it.
     pub(super) fn problems(&self) -> Vec<String> {
         let manifest = &self.manifest;
         let prompts = hash_prompts(&manifest.study);
@@ -286,10 +286,12 @@ impl ManifestFile {
             ("a prompt set", prompts == manifest.prompts_sha256),
             ("the manifest", canonical::hash(manifest) == self.sha256),
         ];
-        (parts.iter())
+        let changed = (parts.iter())
             .filter(|(_, fits)| !fits)
-            .map(|(what, _)| format!("{what} is not what was written: the file was changed"))
-            .collect()
+            .map(|(what, _)| format!("{what} is not what was written: the file was changed"));
+        let unfit = consistency::of_study(&manifest.study).err();
+        let unfit = unfit.map(|problem| format!("no spec makes the study: {problem}"));
+        changed.chain(unfit).collect()
     }
 
     /// The manifest, with its model where it was found.

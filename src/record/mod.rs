@@ -15,6 +15,7 @@ pub mod by_key;
 pub mod canonical;
 pub mod changes;
 pub mod clock;
+pub mod consistency;
 pub mod diff;
 pub mod error;
 pub mod export;

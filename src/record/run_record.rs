@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::consistency;
 use super::error::RecordError;
 use super::folder::{self, RunFolder};
 use super::manifest::Manifest;
@@ -101,31 +102,20 @@ impl RunRecord {
         Err(RecordError::integrity(path, problem))
     }
 
-    /// Study, predictions and verdicts name each other by hash.
+    /// Study, predictions and verdicts name each other by hash, and fit each other.
     fn check_links(&self) -> Result<(), RecordError> {
         let study = &self.manifest.study_sha256;
         let predictions = self.sealed.predictions();
         if predictions.study != self.study().question_hash() {
             return Err(other_study(&self.folder.predictions()));
         }
-        if let Some(contradiction) = predictions.contradiction() {
-            let path = self.folder.predictions();
-            return Err(RecordError::integrity(&path, changed(contradiction)));
-        }
-        let verdicts = self.verdicts.neurons.iter().map(|v| v.neuron);
-        let curves = self.judgements.curves.iter().map(|c| c.neuron);
-        let mut judged = verdicts.chain(curves);
-        if let Some(neuron) = judged.find(|neuron| !predictions.calibration.holds(*neuron)) {
-            let problem = format!("{neuron} was judged, and has no predictions");
-            return Err(RecordError::integrity(
-                &self.folder.verdicts(),
-                changed(problem),
-            ));
-        }
         if self.verdicts.study != *study || self.verdicts.seal != self.sealed.seal().sha256 {
             return Err(other_study(&self.folder.verdicts()));
         }
-        Ok(())
+        consistency::of_predictions(self.study(), predictions)
+            .map_err(|problem| unfit(&self.folder.predictions(), &problem))?;
+        consistency::of_results(self.study(), predictions, &self.judgements, &self.verdicts)
+            .map_err(|problem| unfit(&self.folder.verdicts(), &problem))
     }
 }
 
@@ -162,10 +152,11 @@ pub(super) fn unfinished(path: &Path) -> RecordError {
     )
 }
 
-fn changed(contradiction: String) -> String {
-    format!(
-        "{contradiction}: the file was changed; restore it from a copy, or start anew with `--fresh`"
-    )
+fn unfit(path: &Path, problem: &str) -> RecordError {
+    let problem = format!(
+        "the file does not fit the rest of the record: {problem}; restore it from a copy, or start anew with `--fresh`"
+    );
+    RecordError::integrity(path, problem)
 }
 
 fn other_study(path: &Path) -> RecordError {
@@ -260,5 +251,18 @@ mod tests {
         let error = RunRecord::load(parent.path()).err().unwrap();
         assert_eq!(error.kind(), ErrorKind::Usage);
         assert!(error.to_string().contains("has not finished"), "{error}");
+    }
+
+    #[test]
+    fn predictions_that_were_sealed_again_without_a_neuron_are_found() {
+        let parent = TempDir::new().unwrap();
+        let mut predictions = fixture::predictions(&fixture::study());
+        predictions.calibration.neurons.clear();
+        fixture::finish_with(parent.path(), &fixture::study(), predictions);
+        let error = RunRecord::load(parent.path()).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Integrity);
+        let error = error.to_string();
+        assert!(error.contains("L0.3 of the group"), "{error}");
+        assert!(error.contains("predictions.json"), "{error}");
     }
 }

@@ -249,13 +249,6 @@ impl Calibration {
         &self.neurons[found.expect("every neuron of a study is calibrated")]
     }
 
-    /// Whether a neuron is part of the study.
-    pub fn holds(&self, neuron: NeuronId) -> bool {
-        (self.neurons)
-            .binary_search_by_key(&neuron, |n| n.neuron)
-            .is_ok()
-    }
-
     /// The single steps of a branch, as they are decided for a behaviour.
     pub fn push(&self, behavior: &str, neuron: NeuronId, sign: Sign) -> Option<&Push> {
         let key = (behavior, neuron, sign);

@@ -134,29 +134,6 @@ pub struct Predictions {
 }
 
 impl Predictions {
-    /// Why reports cannot be made of these predictions, where somebody has changed them and made their hash fit.
-    pub fn contradiction(&self) -> Option<String> {
-        let Calibration {
-            layers,
-            neurons,
-            pushes,
-            thresholds,
-            ..
-        } = &self.calibration;
-        if !neurons.is_sorted_by(|a, b| a.neuron < b.neuron) {
-            return Some("the calibrated neurons are not in their order".into());
-        }
-        let named = (self.screening.groups.iter())
-            .flat_map(|group| &group.neurons)
-            .chain(neurons.iter().map(|n| &n.neuron))
-            .chain(pushes.iter().map(|p| &p.neuron))
-            .chain(thresholds.iter().map(|t| &t.neuron));
-        let lost = named
-            .copied()
-            .find(|neuron| neuron.layer >= layers.len() || !self.calibration.holds(*neuron));
-        lost.map(|neuron| format!("{neuron} is a neuron of the study, and has no calibration"))
-    }
-
     /// The ceiling of a branch by the study's headline predictor, as a coordinate.
     pub fn headline_ceiling(&self, study: &Study, neuron: NeuronId, sign: Sign) -> Option<f64> {
         let place = (self.predictors.iter())

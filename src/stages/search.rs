@@ -50,7 +50,9 @@ pub fn next(
         let above = known.iter().position(reached)?;
         let below = above.checked_sub(1).map_or(0.0, |i| known[i].budgets);
         let width = known[above].budgets - below;
-        (width > tolerance).then(|| rounded(below + width / 2.0))
+        let middle = rounded(below + width / 2.0);
+        // Between huge doses there may be no number at all.
+        (width > tolerance && below < middle && middle < known[above].budgets).then_some(middle)
     };
     let ceiling = halved(&|dose| enough(dose.collapsed, thresholds.collapse_share));
     let trigger = || halved(&|dose| enough(dose.flipped, thresholds.flip_share));
@@ -133,5 +135,18 @@ mod tests {
     #[test]
     fn what_is_never_reached_is_not_searched() {
         assert_eq!(search(9.0, 9.0, 0.02), []);
+    }
+
+    #[test]
+    fn a_search_between_doses_with_no_number_between_them_ends() {
+        let known = [(1e17, 0), (1e17_f64.next_up(), 10), (f64::MAX, 10)];
+        let known = known.map(|(budgets, collapsed)| Known {
+            budgets,
+            flipped: 0,
+            collapsed,
+        });
+        assert_eq!(next(&known, 10, &THRESHOLDS, 0.02), None);
+        let beyond = [known[2]];
+        assert_eq!(next(&beyond, 10, &THRESHOLDS, 0.02), None);
     }
 }

@@ -3,6 +3,7 @@
 use std::fs;
 
 use super::{Check, Outcome};
+use crate::record::consistency;
 use crate::record::error::{ErrorKind, RecordError};
 use crate::record::folder::{RunFolder, parse_json, read_file, record_sha256, render_json};
 use crate::record::manifest::{self, Manifest, ManifestFile};
@@ -39,8 +40,9 @@ pub fn manifest(run: &RunFolder) -> Result<(Check, Option<Manifest>), RecordErro
         counted(manifest.study.prompts.len(), "prompt set"),
         manifest.program
     );
-    // A study that does not fit its hash is nothing to derive from.
-    let intact = manifest.study.hash() == manifest.study_sha256;
+    // A study that does not fit its hash, or itself, is nothing to derive from.
+    let intact = manifest.study.hash() == manifest.study_sha256
+        && consistency::of_study(&manifest.study).is_ok();
     Ok((check.of(compared), intact.then_some(manifest)))
 }
 
@@ -129,12 +131,17 @@ pub fn seal(
     if !of_study {
         check.problem("predictions.json", "the predictions are of another study");
     }
-    let contradiction = sealed.predictions().contradiction();
-    let usable = of_study && contradiction.is_none();
-    if let Some(contradiction) = contradiction {
-        check.problem("predictions.json", contradiction);
+    let unfit = manifest.filter(|_| of_study).and_then(|manifest| {
+        consistency::of_predictions(&manifest.study, sealed.predictions()).err()
+    });
+    if let Some(problem) = &unfit {
+        check.problem(
+            "predictions.json",
+            format!("the predictions do not fit their study: {problem}"),
+        );
     }
-    Ok((check.of(compared), usable.then_some(sealed)))
+    let intact = of_study && unfit.is_none();
+    Ok((check.of(compared), intact.then_some(sealed)))
 }
 
 /// The trials; the store is handed on where it can be opened.
