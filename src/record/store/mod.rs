@@ -32,6 +32,9 @@ use crate::fault;
 /// Version of the tables, in `user_version`.
 const VERSION: i64 = 2;
 
+/// Pages of the file that are kept in memory, in KiB.
+const CACHE: i64 = 32 << 10;
+
 /// `RchS` in `application_id`: tells a trial store from other SQLite files.
 const APPLICATION: i64 = 0x5263_6853;
 
@@ -102,6 +105,10 @@ impl TrialStore {
         // Other programs may look at the store while it is written.
         connection
             .busy_timeout(Duration::from_secs(30))
+            .map_err(error)?;
+        // Enough for the keys of a million trials, which are looked up in random order.
+        connection
+            .pragma_update(None, "cache_size", -CACHE)
             .map_err(error)?;
         Ok(Self {
             connection,
