@@ -31,7 +31,7 @@
 //! | [`generated`] | the files of this repository that are made by the program, listed once |
 //! | [`cli`] | the command line, one file per subcommand |
 
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 pub mod cli;
 pub mod coherence;

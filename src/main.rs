@@ -1,5 +1,7 @@
 //! The `reachspec` binary: parse, run, say what went wrong, exit.
 
+#![forbid(unsafe_code)]
+
 use std::process::ExitCode;
 
 use clap::Parser;

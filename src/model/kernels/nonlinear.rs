@@ -19,7 +19,7 @@ impl Activation {
         match self {
             Activation::Silu => {
                 // The exponential stays at e⁸⁸: far below, the quotient would grow again.
-                let above = if x < -1e30 { -1e30 } else { x };
+                let above = if x < -1e6 { 0.0 } else { x };
                 above / (1.0 + exp(-x))
             }
             Activation::Gelu => 0.5 * x * erfc(-x * std::f32::consts::FRAC_1_SQRT_2),

@@ -31,12 +31,13 @@ pub fn attributions(
     check::readout(&decoder.sizes, prompts, readout)?;
     for (number, prompt) in prompts.iter().enumerate() {
         stop.check()?;
-        let found = attribution(decoder, prompt, readout)?;
-        let all = found.activations.iter().chain(&found.gradients).flatten();
+        let (value, found) = attribution(decoder, prompt, readout)?;
+        // What overflows on the way to the readout can have a gradient of 0.
+        let all = (found.activations.iter().chain(&found.gradients).flatten()).chain([&value]);
         if let Some(bad) = all.copied().find(|x| !x.is_finite()) {
             return Err(ModelError::NotFinite {
-                what: "a gradient",
-                place: format!("the last token of prompt {number} ({bad})"),
+                what: "a readout or its gradient",
+                place: format!("the last token of {} ({bad})", check::shown(prompt)),
             });
         }
         visit(number, found);
@@ -44,11 +45,12 @@ pub fn attributions(
     Ok(())
 }
 
+/// The readout, and what contributes to it.
 fn attribution(
     decoder: &TensorDecoder,
     prompt: &[TokenId],
     readout: Readout<'_>,
-) -> Result<Attribution> {
+) -> Result<(f32, Attribution)> {
     let row = LastRow::new(decoder, prompt)?;
     let mut seen = Activations::default();
     let mut inputs = vec![decoder.embed(row.token, 1, row.pass.first, DType::F32)?];
@@ -71,10 +73,11 @@ fn attribution(
         gradients[layer] = gradient(&found, &push.0)?.flatten_all()?.to_vec1()?;
         by_output = gradient(&found, &input)?;
     }
-    Ok(Attribution {
+    let found = Attribution {
         activations: seen.0,
         gradients,
-    })
+    };
+    Ok((value.to_scalar()?, found))
 }
 
 /// The gradient by a variable: 0 where nothing depends on it.
@@ -153,7 +156,7 @@ impl TensorDecoder {
             let head = self.head.index_select(&tokens, 0)?.to_dtype(DType::F32)?;
             let logits = hidden.matmul(&head.t()?)?;
             match self.soft_cap {
-                Some(cap) => capped(&logits, cap)?.mean_all(),
+                Some(cap) => (capped(&logits, cap)? + (logits * 0.0)?)?.mean_all(),
                 None => logits.mean_all(),
             }
         };
