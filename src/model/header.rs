@@ -82,7 +82,14 @@ fn read_config(folder: &Path) -> Result<(Box<dyn Family>, Vec<u32>), ModelError>
         let problem = format!("cannot be read: {e}; give a model folder in Hugging Face form");
         ModelError::from((file.as_path(), problem))
     })?;
-    families::read(&text).map_err(|problem| (file.as_path(), problem).into())
+    families::read(&text).map_err(|problem| {
+        // Some say themselves what to do.
+        let remedy = match problem.contains(';') {
+            true => "",
+            false => "; correct the file, or fetch it again",
+        };
+        (file.as_path(), problem + remedy).into()
+    })
 }
 
 /// The end-of-text tokens: those of `generation_config.json` where it names any, as in transformers' `generate`, else those of

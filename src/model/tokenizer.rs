@@ -49,6 +49,10 @@ impl TextCodec {
                 Some(built) => built,
                 None => text,
             };
+        if pipeline::grows(&text) {
+            let problem = "makes texts many times longer by its replacements; fetch it again";
+            return Err((file.as_path(), problem.to_owned()).into());
+        }
         let damaged = |e: String| -> ModelError {
             (
                 file.as_path(),

@@ -139,8 +139,10 @@ impl Holder {
 fn refuse_what_is_no_file(path: &Path) -> Result<(), RecordError> {
     match files::not_regular(path) {
         Ok(Some(kind)) => {
-            let problem = format!("this is {kind}, not the lock of a run; remove it");
-            Err(RecordError::unusable(path, problem))
+            let problem = format!(
+                "this is {kind}, not the lock of a run; remove it: the record needs neither a copy nor --fresh"
+            );
+            Err(RecordError::integrity(path, problem))
         }
         // What cannot be looked at cannot be opened either, which says why.
         _ => Ok(()),

@@ -256,7 +256,7 @@ impl Manifest {
             if recorded != Some(&folder::record_sha256(&path)?) {
                 return Err(RecordError::integrity(
                     &path,
-                    "the file was changed after the run ended",
+                    "the file was changed after the run ended; restore it from a copy, or start anew with `--fresh`",
                 ));
             }
         }

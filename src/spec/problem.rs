@@ -125,6 +125,9 @@ impl fmt::Display for SpecError {
 
 impl std::error::Error for SpecError {}
 
+/// Of a longer line only the beginning is shown, in bytes: drawing takes many times its length.
+const SHOWN: usize = 10_000;
+
 /// Adds the first line of a place, underlined, to a group; or only the file's name when no line is meant.
 fn place_in<'a>(group: Group<'a>, place: &'a Place, words: Option<&'a String>) -> Group<'a> {
     let Some(span) = &place.span else {
@@ -136,6 +139,10 @@ fn place_in<'a>(group: Group<'a>, place: &'a Place, words: Option<&'a String>) -
     let line_end = text[start..].find('\n').map_or(text.len(), |n| start + n);
     let line = text[line_start..line_end].trim_end_matches('\r');
     let from = (start - line_start).min(line.len());
+    if from > SHOWN {
+        return group.element(Origin::path(&place.source.name));
+    }
+    let line = &line[..floor_boundary(line, from + SHOWN)];
     let to = floor_boundary(line, span.end.saturating_sub(line_start)).max(from);
     let annotation = match words {
         None => AnnotationKind::Primary.span(from..to),

@@ -10,8 +10,8 @@ use super::suggest;
 
 /// Largest spec file.
 pub const SPEC_BYTES: u64 = 1 << 20;
-/// Largest prompt or word-list file.
-pub const DATA_BYTES: u64 = 64 << 20;
+/// Largest prompt or word-list file: read, checked and shown, it takes some ten times its length.
+pub const DATA_BYTES: u64 = 16 << 20;
 
 /// A text that problems point into: a file, or a `--set` argument.
 #[derive(Debug, PartialEq, Eq)]

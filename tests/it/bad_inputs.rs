@@ -109,16 +109,21 @@ pub fn answers(cases: impl FnOnce(Visit<'_>)) -> String {
     text
 }
 
-/// Without what changes from run to run, and without the progress before an error.
+/// Without what changes from run to run or with the looks of reports, without the progress before an error, and without what holds.
 pub fn steady(said: &str) -> String {
-    let times = Regex::new(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\dZ)?").unwrap();
-    let progress = Regex::new(
-        r"(?m)^(residuals|screen|calibrate|predict|sweep|judge|verdict|report) +(…|\d.*)\n",
-    )
-    .unwrap();
-    progress
-        .replace_all(&times.replace_all(said, "[time]"), "")
-        .into_owned()
+    let rules = [
+        (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\dZ)?", "[time]"),
+        (r"\d+ files, [\d.]+ \w+", "[files]"),
+        (
+            r"(?m)^(residuals|screen|calibrate|predict|sweep|judge|verdict|report) +(…|\d.*)\n",
+            "",
+        ),
+        (r"(?m)^(ok|--) {2,3}\w.*\n", ""),
+    ];
+    rules.iter().fold(said.to_owned(), |said, (pattern, by)| {
+        let pattern = Regex::new(pattern).unwrap();
+        pattern.replace_all(&said, *by).into_owned()
+    })
 }
 
 #[derive(Default)]

@@ -63,14 +63,12 @@ impl Model {
 
     /// Sets a key of `config.json`, its value as it is written.
     fn config(&self, key: &str, written: &str) {
-        let text = String::from_utf8(self.read(CONFIG)).unwrap();
-        let kept: Vec<&str> = (text.lines())
-            .filter(|line| !line.contains(&format!("\"{key}\"")))
-            .collect();
+        let mut config: Map<String, Value> = serde_json::from_slice(&self.read(CONFIG)).unwrap();
+        config.remove(key);
+        let rest = Value::from(config).to_string();
         self.write(
             CONFIG,
-            kept.join("\n")
-                .replacen('{', &format!("{{\n  \"{key}\": {written},"), 1),
+            rest.replacen('{', &format!("{{\n\"{key}\": {written},\n"), 1),
         );
     }
 

@@ -216,7 +216,7 @@ const STORES: &[Case] = &[
         r.sql("UPDATE trials SET tokens = x'ffffffffffffffffffff'")
     }),
     ("settings that are none", |r| {
-        r.sql("UPDATE settings SET json = '[[['")
+        r.sql("UPDATE settings SET json = '[[[' || id")
     }),
     ("a dose that is infinite", |r| {
         r.sql("UPDATE trials SET dose = 9e999 WHERE dose IS NOT NULL")

@@ -223,6 +223,36 @@ const CASES: &[Case] = &[
         &[SPEC],
     ),
     (
+        "prompts of 15 MB on one line",
+        |p| prompts(p, "text_file", "a ".repeat(7 * MEGABYTE)),
+        &[SPEC],
+    ),
+    (
+        "prompts of 15 MB, a letter on each line",
+        |p| prompts(p, "text_file", "a\n".repeat(7 * MEGABYTE)),
+        &[SPEC],
+    ),
+    (
+        "prompts of 15 MB that are no JSON",
+        |p| prompts(p, "jsonl", "no prompt\n".repeat(MEGABYTE)),
+        &[SPEC],
+    ),
+    (
+        "prompts of 15 MB of JSON",
+        |p| prompts(p, "jsonl", "{\"text\": \"a\"}\n".repeat(MEGABYTE)),
+        &[SPEC],
+    ),
+    (
+        "words of 15 MB",
+        |p| words(p, "word\n".repeat(3 * MEGABYTE)),
+        &[SPEC],
+    ),
+    (
+        "a word of 15 MB",
+        |p| words(p, "two words ".repeat(MEGABYTE)),
+        &[SPEC],
+    ),
+    (
         "prompts of 50 MB on one line",
         |p| prompts(p, "text_file", "a ".repeat(25 * MEGABYTE)),
         &[SPEC],

@@ -3,6 +3,9 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+/// Longer than this, in lengths of the text, no tokenizer makes it.
+const MOST_GROWTH: f64 = 100.0;
+
 /// Models of which transformers takes `tokenizer.json` as it is, whatever class `tokenizer_config.json` names.
 const AS_WRITTEN: [&str; 4] = ["mistral", "olmo2", "phi3", "qwen2"];
 
@@ -80,6 +83,39 @@ pub(super) fn without_leading_space(json: &str) -> Option<String> {
     whole["normalizer"] = parts.normalizer;
     whole["pre_tokenizer"] = parts.pre_tokenizer;
     Some(whole.to_string())
+}
+
+/// Whether a text can come out of the normaliser or the decoder many times longer than it went in: replacements that follow each other
+/// would fill any memory. Those of published tokenizers make three bytes of one.
+pub(super) fn grows(json: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Parts {
+        #[serde(default)]
+        normalizer: Value,
+        #[serde(default)]
+        decoder: Value,
+    }
+    let Ok(Parts {
+        normalizer,
+        decoder,
+    }) = serde_json::from_str(json)
+    else {
+        return false;
+    };
+    growth(&normalizer).max(growth(&decoder)) > MOST_GROWTH
+}
+
+/// By what a part of a tokenizer multiplies the length of a text, at most.
+fn growth(part: &Value) -> f64 {
+    let lists = ["normalizers", "decoders"];
+    let inside = lists.iter().filter_map(|list| part[*list].as_array());
+    let content = part["content"].as_str().map_or(0, str::len) as f64;
+    let own = match (part["type"].as_str(), part["pattern"]["String"].as_str()) {
+        (Some("Replace"), Some(pattern)) => content / pattern.len().max(1) as f64,
+        (Some("Replace"), None) => content + 1.0,
+        _ => 1.0,
+    };
+    inside.flatten().map(growth).product::<f64>() * own.max(1.0)
 }
 
 /// Walks a normaliser or pre-tokenizer; says whether it changed.

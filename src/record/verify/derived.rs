@@ -90,7 +90,7 @@ pub fn verdicts(
     };
     let text = render_json(&derived);
     match read_file(&run.verdicts()) {
-        Err(error) => check.problem("verdicts.json", format!("cannot be read: {error}")),
+        Err(error) => check.problem("verdicts.json", error.to_string()),
         Ok(recorded) if recorded == text.as_bytes() => {}
         Ok(recorded) => {
             let value = serde_json::from_slice::<serde_json::Value>(&recorded).ok();

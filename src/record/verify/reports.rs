@@ -61,7 +61,7 @@ fn compare(mut check: Check, run: &RunFolder, evidence: &Evidence, rendered: &Re
         count += 1;
         let difference = match read_file(&run.root().join(name)) {
             Ok(found) => difference::of_texts(&String::from_utf8_lossy(&found), text),
-            Err(error) => Some(format!("cannot be read: {error}")),
+            Err(error) => Some(error.to_string()),
         };
         if let Some(difference) = difference {
             check.problem(name, difference);
