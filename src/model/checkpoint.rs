@@ -250,7 +250,9 @@ impl Checkpoint {
     fn add_file(&mut self, file: usize) -> Result<(), ModelError> {
         let path = &self.files[file];
         let (data, metadata) = read_header(path).map_err(|problem| in_file(path, problem))?;
-        for (name, info) in metadata.tensors() {
+        // In their order, so that of several errors the same one is told.
+        let tensors: BTreeMap<_, _> = metadata.tensors().into_iter().collect();
+        for (name, info) in tensors {
             let stored = Stored {
                 dtype: info.dtype,
                 shape: info.shape.clone(),
