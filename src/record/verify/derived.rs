@@ -93,7 +93,9 @@ pub fn verdicts(
         Err(error) => check.problem("verdicts.json", error.to_string()),
         Ok(recorded) if recorded == text.as_bytes() => {}
         Ok(recorded) => {
-            let value = serde_json::from_slice::<serde_json::Value>(&recorded).ok();
+            // As a value, a file takes many times its length.
+            let alike = (recorded.len() <= 2 * text.len()).then_some(&recorded);
+            let value = alike.and_then(|r| serde_json::from_slice::<serde_json::Value>(r).ok());
             let difference = (value.and_then(|value| difference::of_values(&value, &derived)))
                 .unwrap_or_else(|| "the file is not as reachspec writes it".into());
             check.problem("verdicts.json", difference);
