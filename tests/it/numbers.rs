@@ -211,8 +211,14 @@ fn a_cap_does_not_make_a_number_of_an_infinite_logit() {
                 ("model.embed_tokens.weight", _) => 1e4 * x,
                 _ => x,
             };
-            let bytes = numbers.enumerate().flat_map(|number| change(number).to_le_bytes());
-            (name.clone(), view.shape().to_vec(), bytes.collect::<Vec<u8>>())
+            let bytes = numbers
+                .enumerate()
+                .flat_map(|number| change(number).to_le_bytes());
+            (
+                name.clone(),
+                view.shape().to_vec(),
+                bytes.collect::<Vec<u8>>(),
+            )
         })
         .collect();
     let views = changed.iter().map(|(name, shape, bytes)| {

@@ -121,7 +121,9 @@ fn a_writer_records_batches_and_counts_by_neuron() {
     let mut writer = store.writer();
     let doses = TrialWriter::BATCH + 5;
     for i in 0..doses {
-        writer.push(trial(1, Some((i % 2, i as f32)), "t")).unwrap();
+        writer
+            .push(trial(1, Some((i % 2, 1.0 + i as f32)), "t"))
+            .unwrap();
     }
     writer.push(trial(1, None, "clean")).unwrap();
     writer.finish().unwrap();
