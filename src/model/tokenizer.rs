@@ -49,8 +49,7 @@ impl TextCodec {
                 Some(built) => built,
                 None => text,
             };
-        if pipeline::grows(&text) {
-            let problem = "makes texts many times longer by its replacements; fetch it again";
+        if let Some(problem) = pipeline::refusal(&text) {
             return Err((file.as_path(), problem.to_owned()).into());
         }
         let damaged = |e: String| -> ModelError {

@@ -146,23 +146,30 @@ fn any(judges: &[Judge], text: &str, expect: &BTreeMap<String, String>) -> Judge
     Judgement::no(rules.join(" and "))
 }
 
-/// Longest pattern, in bytes: parsed, it takes some two hundred times its length.
+/// Longest pattern that a user may write, in bytes: parsed, it takes some two hundred times its length.
 const LONGEST: usize = 128 << 10;
+/// Longest pattern made of plain strings, in bytes.
+pub(super) const LONGEST_STRINGS: usize = 512 << 10;
 
 /// Compiles a pattern that a user wrote. Matching takes linear time; the compiled size is limited.
 fn user_pattern(pattern: &str) -> Result<Regex, OracleError> {
     compile_pattern(
         RegexBuilder::new(pattern).size_limit(COMPILED_BYTES),
         pattern,
+        LONGEST,
     )
 }
 
-pub(super) fn compile_pattern(builder: &RegexBuilder, pattern: &str) -> Result<Regex, OracleError> {
-    if pattern.len() > LONGEST {
+pub(super) fn compile_pattern(
+    builder: &RegexBuilder,
+    pattern: &str,
+    longest: usize,
+) -> Result<Regex, OracleError> {
+    if pattern.len() > longest {
         return Err(OracleError::Pattern {
             pattern: shortened(pattern),
             reason: format!(
-                "it has {} bytes, and {LONGEST} are supported",
+                "it has {} bytes, and {longest} are supported",
                 pattern.len()
             ),
         });

@@ -2,7 +2,7 @@
 
 use regex::{Regex, RegexBuilder};
 
-use super::judge::{Judgement, compile_pattern, quoted};
+use super::judge::{Judgement, LONGEST_STRINGS, compile_pattern, quoted};
 use super::{Need, OracleError, Strings};
 
 /// Largest compiled list of strings, in bytes.
@@ -40,7 +40,11 @@ impl StringsJudge {
             let pattern = format!("{before}({literal})");
             let mut builder = RegexBuilder::new(&pattern);
             builder.case_insensitive(!strings.case_sensitive);
-            compile_pattern(builder.size_limit(COMPILED_BYTES), &pattern)
+            compile_pattern(
+                builder.size_limit(COMPILED_BYTES),
+                &pattern,
+                LONGEST_STRINGS,
+            )
         };
         let all = match strings.need {
             Need::Any => "none",

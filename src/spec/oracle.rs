@@ -67,14 +67,14 @@ pub struct LexiconSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1))]
     pub words: Option<Vec<String>>,
-    /// A UTF-8 file with one word per line, relative to the spec file.
+    /// A UTF-8 file with one word per line, relative to the spec file and within its folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub words_file: Option<String>,
     /// A second list: the share is then taken among the words that stand in either list, so that names and numbers do not count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1))]
     pub against: Option<Vec<String>>,
-    /// The same as a file with one word per line, relative to the spec file.
+    /// The same as a file with one word per line, relative to the spec file and within its folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub against_file: Option<String>,
     /// The least share that counts, from 0 to 1.

@@ -16,10 +16,10 @@ pub struct PromptSetSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1))]
     pub inline: Option<Vec<PromptSpec>>,
-    /// A UTF-8 text file with one plain-text prompt per line, relative to the spec file; empty lines are skipped.
+    /// A UTF-8 text file with one plain-text prompt per line, relative to the spec file and within its folder; empty lines are skipped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text_file: Option<String>,
-    /// A JSON Lines file with one prompt per line, in the form of `inline`'s items, relative to the spec file.
+    /// A JSON Lines file with one prompt per line, in the form of `inline`'s items, relative to the spec file and within its folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jsonl: Option<String>,
     /// Leave out this many prompts from the start.

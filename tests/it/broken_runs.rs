@@ -225,7 +225,7 @@ const STORES: &[Case] = &[
         r.sql("UPDATE trials SET layer = -1 WHERE layer IS NOT NULL")
     }),
     ("outcomes that are none", |r| {
-        r.sql("UPDATE outcomes SET json = '{}'")
+        r.sql("UPDATE outcomes SET json = '{\"no\": ' || id || '}'")
     }),
     ("a folder", |r| r.instead(TRIALS, folder)),
     ("a pipe", |r| r.instead(TRIALS, pipe)),
@@ -339,12 +339,12 @@ const FORGED: &[Case] = &[
         r.interrupted();
     }),
     ("interrupted, with trials that are a pipe", |r| {
-        r.instead(TRIALS, pipe);
         r.interrupted();
+        r.instead(TRIALS, pipe);
     }),
     ("interrupted, with an endless journal", |r| {
-        r.instead("trials.sqlite-journal", endless);
         r.interrupted();
+        r.instead("trials.sqlite-journal", endless);
     }),
 ];
 

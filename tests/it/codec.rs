@@ -15,7 +15,9 @@ const ECHO: &str = "{{ bos_token }} {% for m in messages %}{{ m.content }} {% en
 fn codec(tokenizer: &Value, config: &Value) -> TextCodec {
     let model = TinyModel::new();
     model.write_json("tokenizer.json", tokenizer);
-    model.write_json("tokenizer_config.json", config);
+    if !config.is_null() {
+        model.write_json("tokenizer_config.json", config);
+    }
     TextCodec::read(model.path()).unwrap()
 }
 

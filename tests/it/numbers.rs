@@ -139,7 +139,9 @@ fn what_overflows_is_an_error_with_its_coordinates_in_every_pass() {
                 ] {
                     let found =
                         found.unwrap_or_else(|| panic!("{name} is silent about {factors:?}"));
-                    assert!(found.contains("not finite"), "{name}: {found}");
+                    // Beside numbers that large, the dose changes nothing.
+                    let absorbed = steered.is_some() && found.contains("it changes no bit");
+                    assert!(found.contains("not finite") || absorbed, "{name}: {found}");
                     assert!(
                         found.contains("prompt with tokens [1, 3, 4]"),
                         "{name}: {found}"

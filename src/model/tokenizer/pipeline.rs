@@ -85,24 +85,30 @@ pub(super) fn without_leading_space(json: &str) -> Option<String> {
     Some(whole.to_string())
 }
 
-/// Whether a text can come out of the normaliser or the decoder many times longer than it went in: replacements that follow each other
-/// would fill any memory. Those of published tokenizers make three bytes of one.
-pub(super) fn grows(json: &str) -> bool {
+/// Why a tokenizer cannot be used although it can be read. A text may come out of the normaliser or the decoder many times longer than it
+/// went in, and fill any memory (replacements of published tokenizers make three bytes of one); or merges are dropped at random.
+pub(super) fn refusal(json: &str) -> Option<&'static str> {
     #[derive(Deserialize)]
     struct Parts {
         #[serde(default)]
         normalizer: Value,
         #[serde(default)]
         decoder: Value,
+        model: Model,
     }
-    let Ok(Parts {
-        normalizer,
-        decoder,
-    }) = serde_json::from_str(json)
-    else {
-        return false;
-    };
-    growth(&normalizer).max(growth(&decoder)) > MOST_GROWTH
+    #[derive(Deserialize)]
+    struct Model {
+        dropout: Option<f64>,
+    }
+    // What cannot be read is refused when it is loaded.
+    let parts: Parts = serde_json::from_str(json).ok()?;
+    if growth(&parts.normalizer).max(growth(&parts.decoder)) > MOST_GROWTH {
+        return Some("makes texts many times longer by its replacements; fetch it again");
+    }
+    let random = parts.model.dropout.is_some_and(|dropout| dropout > 0.0);
+    random.then_some(
+        "makes other tokens of the same text every time (`model.dropout`); set that to null",
+    )
 }
 
 /// By what a part of a tokenizer multiplies the length of a text, at most.
