@@ -355,6 +355,18 @@ impl Pieces {
     }
 }
 
+/// What is wrong with a header. Which of two overlapping tensors the library comes upon first is chance, and so is what it says then.
+fn header_problem(error: &serde_json::Error) -> String {
+    let said = error.to_string();
+    match ["invalid offset", "invalid shape"]
+        .iter()
+        .any(|start| said.starts_with(start))
+    {
+        true => "the offsets of a tensor do not fit its shape, or those of another tensor".into(),
+        false => said,
+    }
+}
+
 /// The other name under which checkpoints hold a tensor: tied embeddings lie under either of two names, GPT-2's tensors with or
 /// without a prefix, GPT-NeoX's unembedding under an old or a new name.
 fn other_name(name: &str) -> Option<String> {
@@ -482,8 +494,12 @@ fn read_header(path: &Path) -> Result<(u64, Metadata), String> {
     }
     let mut header = vec![0; size as usize];
     file.read_exact(&mut header).map_err(|e| e.to_string())?;
-    let metadata: Metadata = serde_json::from_slice(&header)
-        .map_err(|e| format!("has a damaged safetensors header: {e}; fetch it again"))?;
+    let metadata: Metadata = serde_json::from_slice(&header).map_err(|e| {
+        format!(
+            "has a damaged safetensors header: {}; fetch it again",
+            header_problem(&e)
+        )
+    })?;
     let data = 8 + size;
     let announced = data.saturating_add(metadata.data_len() as u64);
     match announced == length {

@@ -202,6 +202,12 @@ fn load(json: &[u8], config: &Value) -> tokenizers::Result<Tokenizer> {
     // A prompt is encoded whole, whatever was set when the tokenizer was saved.
     tokenizer.with_padding(None);
     tokenizer.with_truncation(None)?;
+    if !matches!(
+        config["added_tokens_decoder"],
+        Value::Null | Value::Object(_)
+    ) {
+        return Err(format!("`added_tokens_decoder` of {CONFIG} is no mapping").into());
+    }
     let known: BTreeSet<u32> = tokenizer.get_added_tokens_decoder().into_keys().collect();
     let mut added: Vec<(u32, &Value)> = config["added_tokens_decoder"]
         .as_object()
