@@ -252,7 +252,11 @@ mod tests {
 
     #[test]
     fn work_that_does_not_end_or_fills_the_memory_is_given_up() {
-        let endless = guarded(|| Ok(thread::sleep(Duration::from_secs(100)))).unwrap_err();
+        let endless = guarded(|| {
+            thread::sleep(Duration::from_secs(100));
+            Ok(())
+        })
+        .unwrap_err();
         assert!(endless.into_problem().contains("longer than 1 s"));
         let greedy = guarded(|| {
             let filled = vec![1_u8; 2 * GROWTH as usize];

@@ -72,7 +72,7 @@ fn predictions_of_something_else_are_found() {
     of_predictions(&study, &fixture::predictions(&study)).unwrap();
     let cases: [Case<Predictions>; 8] = [
         ("1 layers are calibrated", |p| {
-            drop(p.calibration.layers.pop())
+            p.calibration.layers.pop();
         }),
         ("of the group `held_out`", |p| p.calibration.neurons.clear()),
         ("not sorted", |p| {

@@ -235,7 +235,14 @@ pub(super) fn get(
 
 /// The trial in a row that begins with [`COLUMNS`].
 pub(super) fn trial_at(row: &Row<'_>, path: &Path) -> Result<Trial, RecordError> {
-    let raw = RawTrial::read(row).map_err(|e| RecordError::store("read a trial", path, e))?;
+    use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType};
+    let raw = RawTrial::read(row).map_err(|e| match e {
+        InvalidColumnType(..) | FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) => {
+            let problem = format!("a trial is none any more: the row was changed ({e})");
+            RecordError::integrity(path, problem)
+        }
+        e => RecordError::store("read a trial", path, e),
+    })?;
     let text = raw.text.clone();
     raw.unpack().ok_or_else(|| {
         RecordError::integrity(
