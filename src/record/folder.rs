@@ -1,20 +1,21 @@
 //! Paths of a run folder, and how its files are replaced.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use serde::de::DeserializeOwned;
-use sha2::{Digest, Sha256};
 
-use super::canonical;
 use super::error::RecordError;
 use super::finite;
 pub use super::layout::render as render_json;
 use super::lock::{Holder, Lock};
-use crate::{fault, files};
+use super::reading::record_sha256;
+use crate::fault;
 
 /// A folder with the record of one run.
 #[derive(Debug)]
@@ -28,9 +29,6 @@ const TEMPORARY: &str = ".reachspec-";
 
 /// The folder of the figures.
 const FIGURES: &str = "figures";
-/// Longer files are none of ours: a million rollouts take 200 MB and their texts, verdicts some 5 kB for each neuron and behaviour.
-const LONGEST: u64 = 256 << 30;
-
 /// The files that `--fresh` sets aside.
 const RECORD: [&str; 7] = [
     "manifest.json",
@@ -315,85 +313,6 @@ pub fn is_report(name: &str) -> bool {
     ["report.md", "report.html"].contains(&name) || figure.is_some_and(|f| f.ends_with(".svg"))
 }
 
-/// Refuses what has the name of a file of the record and is none: a pipe would be waited for, a device has no end, and what is as long as a
-/// disk takes hours to read.
-///
-/// # Errors
-/// An integrity error; or what the operating system refuses.
-pub fn check_is_file(path: &Path) -> Result<(), RecordError> {
-    let io = |e| RecordError::io("read", path, e);
-    let found = match files::not_regular(path).map_err(io)? {
-        None => match fs::metadata(path).map_err(io)?.len() {
-            0..=LONGEST => return Ok(()),
-            length => format!("has {length} bytes, more than a run's"),
-        },
-        Some(kind) => format!("is {kind}"),
-    };
-    let problem = format!(
-        "this {found}: not the file that reachspec wrote; restore that from a copy, or start anew with `--fresh`"
-    );
-    Err(RecordError::integrity(path, problem))
-}
-
-/// Opens a file of the record.
-///
-/// # Errors
-/// As [`check_is_file`], and if it cannot be opened.
-pub fn open_file(path: &Path) -> Result<File, RecordError> {
-    check_is_file(path)?;
-    File::open(path).map_err(|e| RecordError::io("read", path, e))
-}
-
-/// Reads a file of the record.
-///
-/// # Errors
-/// As [`open_file`].
-pub fn read_file(path: &Path) -> Result<Vec<u8>, RecordError> {
-    let mut content = Vec::new();
-    let mut file = open_file(path)?;
-    (file.read_to_end(&mut content)).map_err(|e| RecordError::io("read", path, e))?;
-    Ok(content)
-}
-
-/// What a JSON file of the record says, or the parts of it that are wanted.
-///
-/// # Errors
-/// An integrity error that says where it cannot be read.
-pub fn parse_json<T: DeserializeOwned>(path: &Path, content: &[u8]) -> Result<T, RecordError> {
-    serde_json::from_slice(content).map_err(|e| {
-        let problem = format!(
-            "the file was changed or cut off: {e}; restore it from a copy, or start anew with `--fresh`"
-        );
-        RecordError::integrity(path, problem)
-    })
-}
-
-/// SHA-256 of a file's bytes, lower-case hex, read piece by piece.
-///
-/// # Errors
-/// If it cannot be read.
-pub fn file_sha256(path: &Path) -> Result<String, RecordError> {
-    let error = |e| RecordError::io("read", path, e);
-    let mut file = files::open(path).map_err(error)?;
-    let mut hasher = Sha256::new();
-    let mut piece = vec![0; 1 << 18];
-    loop {
-        match file.read(&mut piece).map_err(error)? {
-            0 => return Ok(canonical::hex(&hasher.finalize())),
-            length => hasher.update(&piece[..length]),
-        }
-    }
-}
-
-/// SHA-256 of a file of the record.
-///
-/// # Errors
-/// As [`open_file`].
-pub fn record_sha256(path: &Path) -> Result<String, RecordError> {
-    check_is_file(path)?;
-    file_sha256(path)
-}
-
 /// Replaces a file with what `write` writes: after a failure or a crash it is the old one or the new one, never a part. What is no file,
 /// such as a pipe, is written to; of a link, the file that it leads to is replaced.
 ///
@@ -437,240 +356,4 @@ fn replace<E: From<io::Error>>(
     #[cfg(unix)]
     File::open(folder)?.sync_all()?;
     Ok(())
-}
-
-/// Reads a JSON file that [`render_json`] wrote, and checks that it is still the same byte for byte.
-///
-/// # Errors
-/// An I/O error, or an integrity error that says what does not fit.
-pub fn read_json<T: Serialize + DeserializeOwned>(path: &Path) -> Result<T, RecordError> {
-    let bytes = read_file(path)?;
-    let value: T = parse_json(path, &bytes)?;
-    if render_json(&value).as_bytes() == bytes {
-        return Ok(value);
-    }
-    let problem =
-        "the file is not as reachspec wrote it: it was edited, or written by another version";
-    Err(RecordError::integrity(path, problem))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::record::error::ErrorKind;
-    use tempfile::TempDir;
-
-    fn names(folder: &Path) -> Vec<String> {
-        let mut names: Vec<String> = fs::read_dir(folder)
-            .unwrap()
-            .map(|e| e.unwrap().file_name().into_string().unwrap())
-            .collect();
-        names.sort();
-        names
-    }
-
-    #[test]
-    fn a_new_folder_is_made_locked_and_left_clean() {
-        let parent = TempDir::new().unwrap();
-        let root = parent.path().join("runs/a");
-        let folder = RunFolder::create_or_open(&root).unwrap();
-        let second = RunFolder::create_or_open(&root).unwrap_err();
-        assert!(matches!(second, RecordError::Locked { .. }), "{second}");
-        folder.write(&folder.manifest(), b"{}").unwrap();
-        folder
-            .write(&folder.figures().join("a.svg"), b"<svg/>")
-            .unwrap();
-        drop(folder);
-        assert_eq!(names(&root), ["figures", "manifest.json"]);
-        RunFolder::create_or_open(&root).unwrap();
-    }
-
-    #[test]
-    fn files_are_replaced_whole_with_ordinary_permissions() {
-        let parent = TempDir::new().unwrap();
-        let folder = RunFolder::create_or_open(parent.path()).unwrap();
-        let path = folder.report_md();
-        folder.write(&path, b"long old content").unwrap();
-        folder.write(&path, b"new").unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"new");
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            let plain = parent.path().join("plain");
-            fs::write(&plain, "").unwrap();
-            let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
-            assert_eq!(mode(&path), mode(&plain));
-        }
-    }
-
-    #[test]
-    fn a_file_is_replaced_when_it_is_whole_and_not_before() {
-        let parent = TempDir::new().unwrap();
-        let path = parent.path().join("table.csv");
-        let failed = replace_with(&path, |file| {
-            file.write_all(b"half")?;
-            Err(io::Error::other("stop"))
-        });
-        assert_eq!(failed.unwrap_err().to_string(), "stop");
-        assert!(names(parent.path()).is_empty());
-        for content in [b"old", b"new"] {
-            replace_with(&path, |file| file.write_all(content)).unwrap();
-            assert_eq!(fs::read(&path).unwrap(), content);
-        }
-        assert_eq!(names(parent.path()), ["table.csv"]);
-        let folder = replace_with(parent.path(), |file| file.write_all(b"x"));
-        folder.unwrap_err();
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn links_and_devices_stay_what_they_are() {
-        let parent = TempDir::new().unwrap();
-        let [file, link] = ["file", "link"].map(|name| parent.path().join(name));
-        fs::write(&file, "old").unwrap();
-        std::os::unix::fs::symlink(&file, &link).unwrap();
-        replace_with(&link, |file| file.write_all(b"new")).unwrap();
-        assert!(link.is_symlink());
-        assert_eq!(fs::read(&file).unwrap(), b"new");
-        replace_with(Path::new("/dev/null"), |file| file.write_all(b"x")).unwrap();
-        assert!(!Path::new("/dev/null").is_file());
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn links_in_a_run_folder_are_not_followed() {
-        let parent = TempDir::new().unwrap();
-        let elsewhere = parent.path().join("elsewhere");
-        fs::create_dir(&elsewhere).unwrap();
-        for name in ["precious", "windows-1-x.svg", ".reachspec-old"] {
-            fs::write(elsewhere.join(name), "mine").unwrap();
-        }
-        for name in RECORD
-            .into_iter()
-            .chain(["run.lock", "trials.sqlite-journal"])
-        {
-            for target in ["precious", "nothing", ""] {
-                let root = parent.path().join("run");
-                fs::create_dir(&root).unwrap();
-                fs::write(root.join("manifest.json"), "{}").unwrap();
-                let link = root.join(name);
-                let _ = fs::remove_file(&link);
-                std::os::unix::fs::symlink(elsewhere.join(target), &link).unwrap();
-                let refused = RunFolder::create_or_open(&root).unwrap_err().to_string();
-                // A dangling or a wrong manifest is said to be no manifest.
-                let said = refused.contains("symbolic link") || name == "manifest.json";
-                assert!(
-                    said && refused.contains(&root.display().to_string()),
-                    "{name}: {refused}"
-                );
-                if name == FIGURES {
-                    let folder = RunFolder::open(&root).unwrap();
-                    folder
-                        .write(&folder.figures().join("windows-1-x.svg"), b"x")
-                        .unwrap_err();
-                }
-                fs::remove_dir_all(&root).unwrap();
-            }
-        }
-        assert_eq!(
-            names(&elsewhere),
-            [".reachspec-old", "precious", "windows-1-x.svg"]
-        );
-        for name in names(&elsewhere) {
-            assert_eq!(fs::read(elsewhere.join(name)).unwrap(), b"mine");
-        }
-        // A file that is a link is replaced, not what it leads to.
-        let folder = RunFolder::create_or_open(&parent.path().join("other")).unwrap();
-        std::os::unix::fs::symlink(elsewhere.join("precious"), folder.report_md()).unwrap();
-        folder.write(&folder.report_md(), b"report").unwrap();
-        assert!(!folder.report_md().is_symlink());
-        assert_eq!(fs::read(elsewhere.join("precious")).unwrap(), b"mine");
-    }
-
-    #[test]
-    fn what_a_killed_process_left_is_cleaned_up() {
-        let parent = TempDir::new().unwrap();
-        fs::write(parent.path().join(".reachspec-x1y2"), "half").unwrap();
-        fs::write(parent.path().join("run.lock"), "pid 1\nsince then\n").unwrap();
-        let folder = RunFolder::create_or_open(parent.path()).unwrap();
-        assert_eq!(folder.left_by().unwrap().pid, "1");
-        assert_eq!(names(parent.path()), ["run.lock"]);
-    }
-
-    #[test]
-    fn folders_of_something_else_are_left_alone() {
-        let parent = TempDir::new().unwrap();
-        fs::write(parent.path().join("thesis.tex"), "").unwrap();
-        let error = RunFolder::create_or_open(parent.path()).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Usage);
-        assert!(error.to_string().contains("thesis.tex"), "{error}");
-        assert_eq!(names(parent.path()), ["thesis.tex"]);
-        assert_eq!(
-            RunFolder::open(parent.path()).unwrap_err().kind(),
-            ErrorKind::Usage
-        );
-        let missing = RunFolder::open(&parent.path().join("nothing")).unwrap_err();
-        assert_eq!(missing.kind(), ErrorKind::Usage);
-        let file = RunFolder::create_or_open(&parent.path().join("thesis.tex")).unwrap_err();
-        assert_eq!(file.kind(), ErrorKind::Failed);
-    }
-
-    #[test]
-    fn fresh_sets_the_record_aside() {
-        let parent = TempDir::new().unwrap();
-        let folder = RunFolder::create_or_open(parent.path()).unwrap();
-        assert_eq!(folder.set_record_aside().unwrap(), None);
-        for round in 1..=2 {
-            folder.write(&folder.manifest(), b"{}").unwrap();
-            folder
-                .write(&folder.superseded_predictions(1), b"{}")
-                .unwrap();
-            let aside = folder.set_record_aside().unwrap().unwrap();
-            assert_eq!(aside, parent.path().join(format!("superseded-{round}")));
-            assert_eq!(
-                names(&aside),
-                ["manifest.json", "predictions.superseded-1.json"]
-            );
-        }
-        drop(folder);
-        RunFolder::create_or_open(parent.path()).unwrap();
-    }
-
-    #[test]
-    fn json_comes_back_only_as_it_was_written() {
-        let parent = TempDir::new().unwrap();
-        let folder = RunFolder::create_or_open(parent.path()).unwrap();
-        let path = folder.verdicts();
-        let value = vec![0.1, 1e-300, 2.0 / 3.0, -0.0];
-        folder.write_json(&path, &value).unwrap();
-        assert_eq!(read_json::<Vec<f64>>(&path).unwrap(), value);
-        let text = fs::read_to_string(&path).unwrap();
-        for changed in [
-            text.replace("0.1", "0.10"),
-            text.replace("0.1", "x"),
-            format!("{text} "),
-            String::new(),
-        ] {
-            fs::write(&path, changed).unwrap();
-            assert_eq!(
-                read_json::<Vec<f64>>(&path).unwrap_err().kind(),
-                ErrorKind::Integrity
-            );
-        }
-        let error = folder.write_json(&path, &[Some(f64::NAN)]).unwrap_err();
-        assert!(
-            error.to_string().contains("[0] is not a finite number"),
-            "{error}"
-        );
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_full_disk_is_said_to_be_full() {
-        // Writing to this device always fails as on a full disk.
-        let error = fs::write("/dev/full", "x").unwrap_err();
-        let error = RecordError::io("write", Path::new("/dev/full"), error);
-        assert_eq!(error.kind(), ErrorKind::Failed);
-        assert!(error.to_string().contains("free some space"), "{error}");
-    }
 }

@@ -9,9 +9,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::error::{ErrorKind, RecordError};
-use super::folder::{self, RunFolder};
+use super::folder::RunFolder;
 use super::lock::Lock;
 use super::manifest::Manifest;
+use super::reading;
 use super::store::TrialStore;
 use crate::events::BehaviorCounts;
 use crate::report::summary::counts_of;
@@ -201,7 +202,7 @@ fn seal_of(folder: &RunFolder) -> Option<String> {
 
 /// The parts of a JSON file that are wanted; the rest is passed over.
 fn read<T: DeserializeOwned>(path: &Path) -> Result<T, RecordError> {
-    folder::parse_json(path, &folder::read_file(path)?)
+    reading::parse_json(path, &reading::read_file(path)?)
 }
 
 #[derive(Deserialize)]

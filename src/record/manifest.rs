@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use super::changes::{self, Continuation};
 use super::error::RecordError;
 use super::folder::{self, RunFolder};
+use super::reading;
 use super::run_record::unfinished;
 use super::store::StoreDigest;
 use super::{canonical, clock, consistency};
@@ -220,7 +221,7 @@ impl Manifest {
             return Ok(None);
         }
         check_format(&path)?;
-        let file: ManifestFile = folder::read_json(&path)?;
+        let file: ManifestFile = reading::read_json(&path)?;
         match file.problems().first() {
             None => Ok(Some(file.into_manifest())),
             Some(problem) => Err(RecordError::integrity(&path, problem)),
@@ -253,7 +254,7 @@ impl Manifest {
                 return gone(&path);
             }
             let recorded = evidence.files.get(&run.name_of(&path));
-            if recorded != Some(&folder::record_sha256(&path)?) {
+            if recorded != Some(&reading::record_sha256(&path)?) {
                 return Err(RecordError::integrity(
                     &path,
                     "the file was changed after the run ended; restore it from a copy, or start anew with `--fresh`",
@@ -319,13 +320,13 @@ pub(super) fn check_format(path: &Path) -> Result<(), RecordError> {
         format: u32,
         program: Option<String>,
     }
-    let text = folder::read_file(path)?;
-    let File { manifest } = folder::parse_json(path, &text)?;
+    let text = reading::read_file(path)?;
+    let File { manifest } = reading::parse_json(path, &text)?;
     if manifest.format == FORMAT {
         return Ok(());
     }
     // Another version hashes itself as well; without that, the number itself was changed. As a value, a file takes many times its length.
-    if text.len() <= WHOLE && !fits_its_hash(&folder::parse_json(path, &text)?) {
+    if text.len() <= WHOLE && !fits_its_hash(&reading::parse_json(path, &text)?) {
         let problem = "the manifest is not what was written: the file was changed";
         return Err(RecordError::integrity(path, problem));
     }

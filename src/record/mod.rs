@@ -29,6 +29,7 @@ pub mod listing;
 pub mod lock;
 pub mod manifest;
 pub mod packing;
+pub mod reading;
 pub mod run_record;
 pub mod seal;
 pub mod store;

@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::consistency;
 use super::error::RecordError;
-use super::folder::{self, RunFolder};
+use super::folder::RunFolder;
 use super::manifest::Manifest;
+use super::reading;
 use super::store::TrialStore;
 use crate::stages::judge::Judgements;
 use crate::stages::predict::SealedPredictions;
@@ -95,7 +96,7 @@ impl RunRecord {
         let Some(evidence) = &self.manifest.evidence else {
             return Err(unfinished(&self.folder.manifest()));
         };
-        if evidence.files.get(&self.folder.name_of(path)) == Some(&folder::record_sha256(path)?) {
+        if evidence.files.get(&self.folder.name_of(path)) == Some(&reading::record_sha256(path)?) {
             return Ok(());
         }
         let problem = "the file was changed after the run ended; `reachspec verify` says more";
@@ -140,7 +141,7 @@ fn read_verdicts(run: &RunFolder) -> Result<(Judgements, Verdicts), RecordError>
     if !path.exists() {
         return Err(unfinished(&path));
     }
-    let file: VerdictsFile = folder::read_json(&path)?;
+    let file: VerdictsFile = reading::read_json(&path)?;
     Ok((file.judgements, file.verdicts))
 }
 

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::error::RecordError;
-use super::folder::{self, RunFolder};
+use super::folder::RunFolder;
+use super::reading;
 use super::{canonical, clock};
 use crate::stages::predict::{Predictions, Seal, SealedPredictions};
 
@@ -66,7 +67,7 @@ impl SealedPredictions {
             let problem = "nothing was predicted yet: the run has not come that far; run its spec again to continue it";
             return Err(RecordError::unusable(&path, problem));
         }
-        let SealedFile { seal, sealed } = folder::read_json(&path)?;
+        let SealedFile { seal, sealed } = reading::read_json(&path)?;
         let found = canonical::hash(&sealed);
         if found != seal.sha256 {
             let problem = format!(

@@ -26,7 +26,7 @@ pub use read::StoreDigest;
 pub use write::TrialWriter;
 
 use super::error::RecordError;
-use super::folder::check_is_file;
+use super::reading::check_is_file;
 use crate::fault;
 
 /// Version of the tables, in `user_version`.

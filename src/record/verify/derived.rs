@@ -2,7 +2,8 @@
 
 use super::{Check, Intact, difference};
 use crate::record::error::RecordError;
-use crate::record::folder::{RunFolder, read_file, render_json};
+use crate::record::folder::{RunFolder, render_json};
+use crate::record::reading::read_file;
 use crate::record::run_record::VerdictsFile;
 use crate::report::format::{counted, thousands};
 use crate::stages::calibrate;

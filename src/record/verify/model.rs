@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{Check, VerifyError};
 use crate::model::tokenizer::TextCodec;
-use crate::record::folder::file_sha256;
+use crate::record::reading::file_sha256;
 use crate::report::format::{counted, listed};
 use crate::study::Study;
 

@@ -2,8 +2,9 @@
 
 use super::{Check, Intact, difference};
 use crate::record::RunRecord;
-use crate::record::folder::{RunFolder, is_report, read_file};
+use crate::record::folder::{RunFolder, is_report};
 use crate::record::manifest::{Evidence, PROGRAM};
+use crate::record::reading::read_file;
 use crate::record::run_record::VerdictsFile;
 use crate::report::Rendered;
 use crate::report::format::counted;
