@@ -13,10 +13,11 @@ use std::sync::OnceLock;
 
 use libfuzzer_sys::fuzz_target;
 use reachspec::model::{
-    Cell, Detokenizer, LanguageModel, ModelHeader, Probe, Resources, Sequence, Steering,
+    Cell, LanguageModel, ModelHeader, Probe, Resources, Sequence, Steering,
     TensorTransformer, Transformer,
 };
 use reachspec::spec::doses::Apply;
+use reachspec::spec::model::Dtype;
 use reachspec::units::{Dose, NeuronId};
 use reachspec_fuzz::parts::{part, parts};
 use reachspec_fuzz::tiny;
@@ -54,7 +55,7 @@ fuzz_target!(|input: &[u8]| {
             }
             // The other engine.
             let header = ModelHeader::read(folder).expect("as before");
-            let (device, dtype) = (candle_core::Device::Cpu, candle_core::DType::F32);
+            let (device, dtype) = (candle_core::Device::Cpu, Dtype::F32);
             if let Ok(model) = TensorTransformer::load(header, &device, dtype) {
                 run(&model, &tokens);
             }
