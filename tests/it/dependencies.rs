@@ -1,6 +1,7 @@
 //! What this program is built from: where it comes from, under which licences, and which of it is native code. The offline equivalent of
 //! `cargo deny check bans licenses sources`.
 //!
+//! Versions that their authors have taken back, often for a hole, are named by `tests/yanked`, which needs the index of crates.io.
 //! Not covered: advisories. RustSec's database is a Git repository that could not be reached where this was written, and no registry
 //! packages it. Where the network allows it, `cargo audit` says what this test cannot: whether a version in `Cargo.lock` has a known hole.
 
