@@ -79,7 +79,11 @@ fn change_study(run: &Run, bytes: &mut Bytes<'_>) {
     let Some(mut value) = read_value(&path) else {
         return;
     };
-    change(&mut value["manifest"]["study"], bytes);
+    // Earlier changes may have taken it away.
+    let Some(study) = value.pointer_mut("/manifest/study") else {
+        return;
+    };
+    change(study, bytes);
     fs::write(path, value.to_string()).expect("a folder that can be written");
 }
 

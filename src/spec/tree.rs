@@ -21,6 +21,8 @@ pub struct Node {
     pub kind: Kind,
     /// Values in it, itself included, with aliases expanded.
     values: usize,
+    /// Bytes of its scalars and keys, with aliases expanded.
+    text: usize,
     /// Levels in it, itself included, with aliases expanded.
     depth: usize,
 }
@@ -62,11 +64,18 @@ impl Node {
         let values = inner
             .iter()
             .fold(1, |n: usize, v| n.saturating_add(v.values));
+        let written = match &kind {
+            Kind::Scalar { text, .. } => text.len(),
+            Kind::List(_) => 0,
+            Kind::Map(entries) => entries.iter().map(|entry| entry.key.len()).sum(),
+        };
+        let text = (inner.iter()).fold(written, |n: usize, v| n.saturating_add(v.text));
         let depth = 1 + inner.iter().map(|value| value.depth).max().unwrap_or(0);
         Self {
             span,
             kind,
             values,
+            text,
             depth,
         }
     }
@@ -180,6 +189,9 @@ mod tests {
     #[test]
     fn what_a_spec_must_not_hold_is_refused() {
         let deep = "[".repeat(65);
+        let (long, often) = ("x".repeat(900), "*a,".repeat(2000));
+        let long_value = format!("a: &a {long}\nb: [{often}]\n");
+        let long_key = format!("a: &a {{{long}: 1}}\nb: [{often}]\n");
         let bomb: String = (1..12)
             .map(|n| {
                 format!(
@@ -201,6 +213,8 @@ mod tests {
             ),
             (&deep, "this is nested more than 64 levels deep"),
             (&format!("a0: &a0 [1]\n{bomb}"), "aliases repeat too much"),
+            (&long_value, "aliases repeat too much"),
+            (&long_key, "aliases repeat too much"),
         ] {
             assert_eq!(
                 messages(text).last().map(String::as_str),

@@ -110,6 +110,14 @@ const CASES: &[Case] = &[
         &[SPEC],
     ),
     (
+        "1 MB of a text that aliases repeat 2,000 times",
+        |p| {
+            let (long, often) = ("x".repeat(MEGABYTE - 20_000), "*a,".repeat(2000));
+            write(p, SPEC, format!("{STUDY}\nx: &a {long}\ny: [{often}]\n"));
+        },
+        &[SPEC],
+    ),
+    (
         "1 MB of question marks",
         |p| write(p, SPEC, "? ".repeat(MEGABYTE / 2)),
         &[SPEC],

@@ -15,6 +15,8 @@ use crate::spec::source::{Place, Source};
 const DEPTH: usize = 64;
 /// Most values that aliases may add.
 const ALIASED_VALUES: usize = 100_000;
+/// Most text that aliases may add, in bytes.
+const ALIASED_TEXT: usize = 1 << 20;
 
 /// A tree in the making.
 pub struct Builder<'a> {
@@ -23,7 +25,8 @@ pub struct Builder<'a> {
     bytes: Vec<usize>,
     open: Vec<Frame>,
     anchors: BTreeMap<usize, Arc<Node>>,
-    aliased: usize,
+    aliased_values: usize,
+    aliased_text: usize,
     root: Option<Arc<Node>>,
     duplicates: Vec<Problem>,
 }
@@ -57,7 +60,8 @@ impl<'a> Builder<'a> {
             bytes,
             open: Vec::new(),
             anchors: BTreeMap::new(),
-            aliased: 0,
+            aliased_values: 0,
+            aliased_text: 0,
             root: None,
             duplicates: Vec::new(),
         }
@@ -158,10 +162,11 @@ impl<'a> Builder<'a> {
         let Some(node) = self.anchors.get(&anchor).cloned() else {
             return Err(self.problem(at, "this alias stands inside the value that it repeats"));
         };
-        self.aliased = self.aliased.saturating_add(node.values);
-        if self.aliased > ALIASED_VALUES {
+        self.aliased_values = self.aliased_values.saturating_add(node.values);
+        self.aliased_text = self.aliased_text.saturating_add(node.text);
+        if self.aliased_values > ALIASED_VALUES || self.aliased_text > ALIASED_TEXT {
             return Err(self.problem(at, "aliases repeat too much").help(format!(
-                "they may add at most {ALIASED_VALUES} values in all"
+                "they may add at most {ALIASED_VALUES} values and {ALIASED_TEXT} bytes in all"
             )));
         }
         if self.open.len() + node.depth > DEPTH {
