@@ -3,14 +3,13 @@
 use std::fmt;
 use std::io::IsTerminal;
 
-use anyhow::anyhow;
-
 use crate::events::Stage;
 use crate::monitor::Reached;
 use crate::pipeline::OpenError;
 use crate::record::{ErrorKind, RecordError};
 use crate::report::ReportError;
 use crate::report::format::{counted, thousands};
+use crate::report::text::visible;
 use crate::spec::LoadError;
 
 /// A failure with its exit code. The table stands in `--help` and in the README.
@@ -18,8 +17,10 @@ use crate::spec::LoadError;
 pub enum Failure {
     /// 1: two runs were compared, and differ. What differs was said: there is no error.
     Different,
-    /// 2: wrong usage, or a spec that was rejected.
+    /// 2: wrong usage, or something that was rejected.
     Rejected(anyhow::Error),
+    /// 2 or 3: a spec that was rejected, or whose model cannot be used.
+    Spec(LoadError),
     /// 3: a model or data file that cannot be used.
     Unusable(anyhow::Error),
     /// 4: the run failed.
@@ -48,8 +49,8 @@ impl Failure {
     pub fn exit_code(&self) -> u8 {
         match self {
             Failure::Different => 1,
-            Failure::Rejected(_) => 2,
-            Failure::Unusable(_) => 3,
+            Failure::Rejected(_) | Failure::Spec(LoadError::Spec(_)) => 2,
+            Failure::Unusable(_) | Failure::Spec(LoadError::Model(_)) => 3,
             Failure::Failed(_) => 4,
             Failure::Integrity(_) => 5,
             Failure::Stopped(stopped) => stopped.exit_code,
@@ -57,12 +58,14 @@ impl Failure {
         }
     }
 
-    /// What there is still to say on standard error.
+    /// What there is still to say on standard error. Names in it may be a stranger's: nothing of it disturbs a terminal.
     pub fn untold(&self) -> Option<String> {
         match self {
             Failure::Different | Failure::Told(_) => None,
-            Failure::Stopped(_) => Some(self.to_string()),
-            _ => Some(format!("error: {self}")),
+            Failure::Stopped(_) => Some(visible(&self.to_string())),
+            // Reports are drawn, perhaps in colour, from text that was made harmless before.
+            Failure::Spec(error) => Some(format!("error: {}", in_full(error, colour_on_stderr()))),
+            _ => Some(format!("error: {}", visible(&self.to_string()))),
         }
     }
 }
@@ -76,6 +79,7 @@ impl fmt::Display for Failure {
             | Failure::Unusable(error)
             | Failure::Failed(error)
             | Failure::Integrity(error) => write!(f, "{error:#}"),
+            Failure::Spec(error) => f.write_str(&in_full(error, false)),
             Failure::Stopped(stopped) => stopped.fmt(f),
             Failure::Told(_) => f.write_str("the failure was said already"),
         }
@@ -107,15 +111,18 @@ impl fmt::Display for Stopped {
     }
 }
 
+/// What is wrong with a spec, with its report; `colour` for a terminal.
+fn in_full(error: &LoadError, colour: bool) -> String {
+    let what = match error {
+        LoadError::Spec(_) => "the spec is rejected",
+        LoadError::Model(_) => "the model cannot be used",
+    };
+    format!("{what}\n\n{}", error.render(colour))
+}
+
 impl From<LoadError> for Failure {
     fn from(error: LoadError) -> Self {
-        let report = error.render(colour_on_stderr());
-        match error {
-            LoadError::Spec(_) => Failure::Rejected(anyhow!("the spec is rejected\n\n{report}")),
-            LoadError::Model(_) => {
-                Failure::Unusable(anyhow!("the model cannot be used\n\n{report}"))
-            }
-        }
+        Failure::Spec(error)
     }
 }
 

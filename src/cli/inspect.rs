@@ -1,13 +1,12 @@
 //! `reachspec inspect`.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use serde::Serialize;
 
-use super::Failure;
+use super::{Failure, print, say};
 use crate::hub::{HubModel, Network};
 use crate::model::checkpoint::Checkpoint;
 use crate::model::tensors::Order;
@@ -39,17 +38,9 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let card = card(&args)
         .with_context(|| format!("cannot use the model `{}`", args.model.display()))
         .map_err(Failure::Unusable)?;
-    let text = match args.json {
-        true => format!(
-            "{}\n",
-            serde_json::to_string_pretty(&card).map_err(|e| Failure::Failed(e.into()))?
-        ),
-        false => card.to_text(),
-    };
-    match std::io::stdout().write_all(text.as_bytes()) {
-        // The reader, such as `head`, has seen enough.
-        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        result => result.map_err(|e| Failure::Failed(e.into())),
+    match args.json {
+        true => print(serde_json::to_string_pretty(&card).expect("a card is plain data")),
+        false => say(card.to_text().trim_end()),
     }
 }
 

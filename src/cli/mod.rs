@@ -25,6 +25,8 @@ use clap::{Parser, Subcommand};
 
 pub use failure::Failure;
 
+use crate::report::text::visible;
+
 /// Specify, run and report studies of single-neuron steering in language models.
 #[derive(Parser)]
 #[command(name = "reachspec", version, max_term_width = 110, after_help = AFTER_HELP)]
@@ -87,8 +89,13 @@ impl Cli {
     }
 }
 
-/// Prints a line on standard output. A reader that has seen enough, as with `| head`, is no failure.
-fn say(line: impl std::fmt::Display) -> Result<(), Failure> {
+/// Says something to a person, on standard output. Names in it may be a stranger's: nothing of it disturbs a terminal.
+fn say(text: impl std::fmt::Display) -> Result<(), Failure> {
+    print(visible(&text.to_string()))
+}
+
+/// Prints what a program reads, as it is, and a line end, on standard output. A reader that has seen enough, as with `| head`, is no failure.
+fn print(line: impl std::fmt::Display) -> Result<(), Failure> {
     match writeln!(io::stdout(), "{line}") {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             let error = anyhow::Error::new(error).context("cannot write to standard output");

@@ -7,7 +7,7 @@ use anyhow::Context;
 use super::check::warn;
 use super::resources::ResourceArgs;
 use super::study::StudyArgs;
-use super::{Failure, say};
+use super::{Failure, print, say};
 use crate::model;
 use crate::spec::load::Loaded;
 use crate::stages::cells::{self, Inexpressible};
@@ -74,7 +74,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         }
     }
     if args.json {
-        say(serde_json::to_string_pretty(&plan).expect("plans are plain data"))
+        print(serde_json::to_string_pretty(&plan).expect("plans are plain data"))
     } else {
         say(text(&plan))
     }

@@ -46,7 +46,7 @@ fn named() -> impl TypedValueParser<Value = &'static Generated> {
 /// Runs the subcommand.
 pub fn run(args: Args) -> Result<(), Failure> {
     if args.write.is_none() && args.docs.is_none() {
-        return super::say((args.schema.text)().trim_end());
+        return super::print((args.schema.text)().trim_end());
     }
     for (folder, files) in [(args.write, SCHEMAS), (args.docs, PAGES)] {
         let Some(folder) = folder else { continue };

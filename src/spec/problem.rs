@@ -131,7 +131,7 @@ const SHOWN: usize = 10_000;
 /// Adds the first line of a place, underlined, to a group; or only the file's name when no line is meant.
 fn place_in<'a>(group: Group<'a>, place: &'a Place, words: Option<&'a String>) -> Group<'a> {
     let Some(span) = &place.span else {
-        return group.element(Origin::path(&place.source.name));
+        return group.element(Origin::path(printable(&place.source.name)));
     };
     let text = &place.source.text;
     let start = floor_boundary(text, span.start);
@@ -140,7 +140,7 @@ fn place_in<'a>(group: Group<'a>, place: &'a Place, words: Option<&'a String>) -
     let line = text[line_start..line_end].trim_end_matches('\r');
     let from = (start - line_start).min(line.len());
     if from > SHOWN {
-        return group.element(Origin::path(&place.source.name));
+        return group.element(Origin::path(printable(&place.source.name)));
     }
     let line = &line[..floor_boundary(line, from + SHOWN)];
     let to = floor_boundary(line, span.end.saturating_sub(line_start)).max(from);
@@ -150,7 +150,7 @@ fn place_in<'a>(group: Group<'a>, place: &'a Place, words: Option<&'a String>) -
     };
     group.element(
         Snippet::source(line)
-            .path(&place.source.name)
+            .path(printable(&place.source.name))
             .line_start(text[..line_start].matches('\n').count() + 1)
             .annotation(annotation),
     )

@@ -15,6 +15,7 @@ use regex::Regex;
 use tempfile::TempDir;
 
 use crate::costs::{Measured, measure};
+use crate::untrusted::assert_harmless;
 use crate::verify::copy;
 use crate::{broken_models, broken_runs, spec_errors, spec_files};
 
@@ -79,10 +80,14 @@ pub fn run(name: &str, command: &mut Command) -> Measured {
     let measured = measure(command);
     let Measured {
         status,
+        stdout,
         stderr,
         memory,
         ..
     } = &measured;
+    for said in [stdout, stderr] {
+        assert_harmless(said, name);
+    }
     assert!(status.code().is_some(), "{name}: it was killed: {stderr}");
     for word in ["panicked", "RUST_BACKTRACE", "overflowed its stack"] {
         assert!(!stderr.contains(word), "{name}: {stderr}");

@@ -36,6 +36,59 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
+/// Nothing in what was said can disturb a terminal, or show it in another order.
+pub fn assert_harmless(said: &str, name: &str) {
+    let disturbs =
+        |c: char| (c.is_control() && !"\n\t".contains(c)) || ('\u{202a}'..='\u{202e}').contains(&c);
+    assert!(!said.contains(disturbs), "{name}: {said:?}");
+}
+
+/// Names that would retitle a terminal, overwrite what it shows, or show it in another order.
+#[test]
+fn names_of_strangers_disturb_no_terminal() {
+    const NAMES: [&str; 3] = ["a\u{1b}]0;title\u{7}b", "a\r\u{9b}31mb", "a\u{202e}b"];
+    for name in NAMES {
+        let model = TinyModel::new();
+        let folder = model.path().join(name);
+        fs::create_dir(&folder).unwrap();
+        for file in ["study.yaml", "run", "missing"].map(|file| folder.join(file)) {
+            for command in [
+                "check", "plan", "run", "report", "verify", "export", "runs", "inspect",
+            ] {
+                let output = reachspec(&[command.as_ref(), &file]);
+                assert_harmless(&said(&output), command);
+                assert_harmless(&String::from_utf8(output.stdout).unwrap(), command);
+            }
+        }
+        // Names of shards, and of a run that there is.
+        let path = written(&model, |study| study["name"] = "plain".into());
+        let run = folder.join("run");
+        for arguments in [
+            ["run".as_ref(), path.as_path(), "--out".as_ref(), &run].as_slice(),
+            &["verify".as_ref(), &run],
+            &["report".as_ref(), &run],
+            &["diff".as_ref(), &run, &run],
+            &["runs".as_ref(), &folder],
+        ] {
+            let output = reachspec(arguments);
+            assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+            assert_harmless(&said(&output), name);
+            assert_harmless(&String::from_utf8(output.stdout).unwrap(), name);
+        }
+        fs::remove_file(model.file("model.safetensors")).unwrap();
+        let index = json!({"metadata": {}, "weight_map": {"a": format!("{name}.safetensors")}});
+        model.write_json("model.safetensors.index.json", &index);
+        for arguments in [
+            ["inspect".as_ref(), model.path()],
+            ["check".as_ref(), &path],
+        ] {
+            let output = reachspec(&arguments);
+            assert_eq!(output.status.code(), Some(3), "{}", said(&output));
+            assert_harmless(&said(&output), name);
+        }
+    }
+}
+
 /// The same with so much address space, in KiB; the thread that renders a chat template reserves 512 MiB of it.
 fn limited(kib: usize, arguments: &[&Path]) -> Output {
     Command::new("sh")
