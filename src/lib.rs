@@ -33,6 +33,7 @@
 
 #![forbid(unsafe_code)]
 
+mod caught;
 pub mod cli;
 pub mod coherence;
 pub mod events;

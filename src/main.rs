@@ -8,6 +8,7 @@ use clap::Parser;
 use reachspec::cli::{self, Cli};
 
 fn main() -> ExitCode {
+    cli::signals::take_file_limits_as_errors();
     match Cli::parse().run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

@@ -12,6 +12,8 @@ use crate::events::{self, Event, Listener, Stage};
 use crate::model::LanguageModel;
 use crate::monitor::{Expected, Monitor, Reached};
 use crate::record::manifest::{PROGRAM, Written};
+use crate::record::reading::record_sha256;
+use crate::record::run_record::refuse_remains;
 use crate::record::store::TrialStore;
 use crate::record::{Continuation, Manifest, RecordError, RunFolder, RunRecord, clock, run_record};
 use crate::report::Summary;
@@ -159,8 +161,11 @@ fn check_evidence(manifest: &Manifest, folder: &RunFolder) -> Result<(), RecordE
         return Ok(());
     };
     manifest.check_files(folder)?;
-    let store = TrialStore::open_read_only(&folder.trials())?;
-    if store.check()? == evidence.trials {
+    refuse_remains(folder)?;
+    let path = folder.trials();
+    let store = TrialStore::open_read_only(&path)?;
+    let bytes = evidence.files.get(&folder.name_of(&path));
+    if store.check()? == evidence.trials && bytes == Some(&record_sha256(&path)?) {
         return Ok(());
     }
     let problem = "the trials and judgements are not those that the run ended with; restore the file, or start anew with `--fresh`";

@@ -7,10 +7,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow};
 use clap::ValueEnum;
 
-use super::Failure;
+use super::{Failure, place};
 use crate::record::RunRecord;
 use crate::record::export::{ExportError, Format, Table, export};
-use crate::record::folder::is_of_run;
 use crate::record::folder::replace_with;
 
 /// Write a table of a finished run for other tools
@@ -51,7 +50,8 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let result = match &args.out {
         None => export(&record, args.table, format, io::stdout()),
         Some(path) => {
-            refuse_inside(&args.run, path)?;
+            let other = "by its name no table; choose a name that ends in .jsonl, .csv or .parquet";
+            place::refuse(path, Some(&args.run), is_table, other)?;
             replace_with(path, |file| export(&record, args.table, format, file))
         }
     };
@@ -90,38 +90,11 @@ fn refuse_terminal(format: Format, terminal: bool) -> Result<(), Failure> {
     )))
 }
 
-/// A table must not replace a file of the record that it is read from.
-fn refuse_inside(run: &Path, out: &Path) -> Result<(), Failure> {
-    // A link leads on to its file.
-    let place = out.canonicalize().unwrap_or_else(|_| out.to_owned());
-    let folder = match place.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let (Ok(run), Ok(folder)) = (run.canonicalize(), folder.canonicalize()) else {
-        // Creating the file will say what is wrong.
-        return Ok(());
-    };
-    if folder.starts_with(&run) || folder.ancestors().take(2).any(is_of_run) {
-        return Err(Failure::Rejected(anyhow!(
-            "{} lies in the folder of a run, whose files are evidence; choose another place for the table",
-            out.display()
-        )));
-    }
-    if place.is_file() && !is_table(&place) {
-        return Err(Failure::Rejected(anyhow!(
-            "{} is there already, and by its name no table; choose a name that ends in .jsonl, .csv or .parquet, or remove the file",
-            out.display()
-        )));
-    }
-    Ok(())
-}
-
-/// Whether a file that is there may be replaced by a table.
+/// Whether a file that is there may be replaced by a table: by its name it is one.
 fn is_table(path: &Path) -> bool {
     let ending = path.extension().and_then(OsStr::to_str);
     ending.is_some_and(|ending| {
-        ["jsonl", "ndjson", "json", "csv", "parquet"].contains(&ending.to_lowercase().as_str())
+        ["jsonl", "ndjson", "csv", "parquet"].contains(&ending.to_lowercase().as_str())
     })
 }
 

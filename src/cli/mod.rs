@@ -7,6 +7,7 @@ pub mod failure;
 mod frozen;
 pub mod init;
 pub mod inspect;
+mod place;
 pub mod plan;
 pub mod progress;
 pub mod report;

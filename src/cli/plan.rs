@@ -7,7 +7,7 @@ use anyhow::Context;
 use super::check::warn;
 use super::resources::ResourceArgs;
 use super::study::StudyArgs;
-use super::{Failure, print, say};
+use super::{Failure, place, print, say};
 use crate::model;
 use crate::spec::load::Loaded;
 use crate::stages::cells::{self, Inexpressible};
@@ -80,7 +80,19 @@ pub fn run(args: Args) -> Result<(), Failure> {
     }
 }
 
+/// Whether a file that is there was written by `--cells` before.
+fn is_cells_file(path: &Path) -> bool {
+    std::fs::read(path)
+        .is_ok_and(|content| serde_json::from_slice::<cells::CellsFile>(&content).is_ok())
+}
+
 fn write(file: &Path, cells: &cells::CellsFile) -> Result<(), Failure> {
+    place::refuse(
+        file,
+        None,
+        is_cells_file,
+        "no file of cells; choose another name",
+    )?;
     let json = serde_json::to_string(cells).expect("cells are plain data");
     std::fs::write(file, json)
         .with_context(|| format!("cannot write {}; choose another place", file.display()))

@@ -21,6 +21,18 @@ impl Received {
     }
 }
 
+/// From now on, a file that may not grow further (`ulimit -f`) is an error of the write, like a full disk. Where nothing is done about its
+/// signal, it ends the program before anything can be said.
+#[cfg(unix)]
+pub fn take_file_limits_as_errors() {
+    // What is not allowed here is not needed either: then the signal ends the program, as it would have.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
+}
+
+/// Elsewhere there is no such signal.
+#[cfg(not(unix))]
+pub fn take_file_limits_as_errors() {}
+
 /// From now on, the first signal requests `stop` and calls `told`, and the second one ends the program.
 ///
 /// # Errors

@@ -39,6 +39,11 @@ impl Choice {
     }
 }
 
+/// A share that single precision can tell from 0, which would leave no token to choose from: the likeliest one is always kept.
+fn nucleus(p: f64) -> f64 {
+    p.max(f32::MIN_POSITIVE.into())
+}
+
 /// A cell's way of choosing tokens, from its beginning.
 pub fn choice(cell: &Cell<'_>) -> Choice {
     Choice(cell.sample.map(|(sample, seed)| {
@@ -46,8 +51,15 @@ pub fn choice(cell: &Cell<'_>) -> Choice {
         let sampling = match (sample.top_k, sample.top_p) {
             (None, None) => Sampling::All { temperature },
             (Some(k), None) => Sampling::TopK { k, temperature },
-            (None, Some(p)) => Sampling::TopP { p, temperature },
-            (Some(k), Some(p)) => Sampling::TopKThenTopP { k, p, temperature },
+            (None, Some(p)) => Sampling::TopP {
+                p: nucleus(p),
+                temperature,
+            },
+            (Some(k), Some(p)) => Sampling::TopKThenTopP {
+                k,
+                p: nucleus(p),
+                temperature,
+            },
         };
         Sampler {
             processor: LogitsProcessor::from_sampling(seed, sampling),

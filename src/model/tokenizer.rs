@@ -1,6 +1,5 @@
 //! Text to tokens and back, as transformers does it with the same folder.
 
-mod caught;
 mod pipeline;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,10 +8,9 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tokenizers::{AddedToken, Tokenizer};
 
-use caught::caught;
-
 use super::chat::{ChatTemplate, find_template};
 use super::{Detokenizer, ModelError};
+use crate::caught::caught;
 use crate::files;
 use crate::spec::problem::quote;
 use crate::spec::prompts::ChatMessage;
@@ -22,9 +20,19 @@ const TOKENIZER: &str = "tokenizer.json";
 const CONFIG: &str = "tokenizer_config.json";
 const MODEL: &str = "config.json";
 /// Largest tokenizer, in bytes: the largest of published models, with 262,144 tokens, has 33 MB.
-const LARGEST: u64 = 128 << 20;
+const LARGEST: u64 = 64 << 20;
 /// Largest `tokenizer_config.json`, in bytes: those that list thousands of added tokens have 1 MB.
 const LARGEST_CONFIG: u64 = 8 << 20;
+
+/// Does what the tokenizers crate may panic in. A tokenizer is not used any more after an error.
+fn careful<T>(work: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String> {
+    match caught(work) {
+        Some(done) => done.map_err(|e| e.to_string()),
+        None => Err(
+            "its parts do not fit together, or one of its patterns gives up on this text".into(),
+        ),
+    }
+}
 
 /// A model's tokenizer with its chat template.
 pub struct TextCodec {
@@ -59,14 +67,14 @@ impl TextCodec {
             )
                 .into()
         };
-        let tokenizer = caught(|| load(text.as_bytes(), &config)).map_err(damaged)?;
+        let tokenizer = careful(|| load(text.as_bytes(), &config)).map_err(damaged)?;
         let continuation = match pipeline::without_leading_space(&text) {
-            Some(changed) => Some(caught(|| load(changed.as_bytes(), &config)).map_err(damaged)?),
+            Some(changed) => Some(careful(|| load(changed.as_bytes(), &config)).map_err(damaged)?),
             None => None,
         };
         let beginning = (token_contents(&config["bos_token"]).pop())
             .and_then(|content| tokenizer.token_to_id(&content));
-        let frame = caught(|| tokenizer.encode_fast("", true)).map_err(damaged)?;
+        let frame = careful(|| tokenizer.encode_fast("", true)).map_err(damaged)?;
         let added_beginning = beginning.filter(|id| frame.get_ids().first() == Some(id));
         let template = find_template(folder, &config)?
             .map(|(file, source)| (file, ChatTemplate::compile(&source, named_tokens(&config))));
@@ -125,7 +133,7 @@ impl TextCodec {
     /// Bytes that are no UTF-8 become `�`; ids beyond the vocabulary have no text.
     pub fn decode(&self, tokens: &[TokenId]) -> String {
         // Decoders fail only on configurations that transformers cannot decode either; the tokens' own names are better than nothing.
-        caught(|| self.tokenizer.decode(tokens, true)).unwrap_or_else(|_| {
+        careful(|| self.tokenizer.decode(tokens, true)).unwrap_or_else(|_| {
             (tokens.iter())
                 .filter_map(|id| self.tokenizer.id_to_token(*id))
                 .collect()
@@ -179,7 +187,7 @@ impl TextCodec {
         text: &str,
         special: bool,
     ) -> Result<Vec<TokenId>, ModelError> {
-        match caught(|| tokenizer.encode_fast(text, special)) {
+        match careful(|| tokenizer.encode_fast(text, special)) {
             Ok(encoding) => Ok(encoding.get_ids().to_vec()),
             Err(e) => Err(self.problem(format!("cannot encode {}: {e}", quote(text)))),
         }

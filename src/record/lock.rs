@@ -59,14 +59,19 @@ impl Lock {
                 .and_then(|()| file.sync_all())
                 .map_err(io)?;
             // Its last holder may have removed the file between our opening and our locking it: then this lock guards nothing.
-            if fs::read(path).is_ok_and(|found| found == mine.as_bytes()) {
-                let path = path.to_owned();
-                return Ok(Self {
-                    file,
-                    path,
-                    mine,
-                    left_by,
-                });
+            match fs::read(path) {
+                Ok(found) if found == mine.as_bytes() => {
+                    let path = path.to_owned();
+                    return Ok(Self {
+                        file,
+                        path,
+                        mine,
+                        left_by,
+                    });
+                }
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(io(error)),
             }
         }
     }

@@ -13,19 +13,26 @@ use super::error::RecordError;
 use super::layout::render;
 use crate::files;
 
-/// Longer files are none of ours: a million rollouts take 200 MB and their texts, verdicts some 5 kB for each neuron and behaviour.
-const LONGEST: u64 = 256 << 30;
+/// A longer store is none of ours: a million rollouts take 200 MB and their texts.
+const LONGEST_STORE: u64 = 256 << 30;
+/// Nor is any other file that is longer: verdicts take some 5 kB for each neuron and behaviour.
+const LONGEST: u64 = 1 << 30;
 
-/// Refuses what has the name of a file of the record and is none: a pipe would be waited for, a device has no end, and what is as long as a
-/// disk takes hours to read.
+/// Refuses what has the name of a file of the record and is none: a pipe would be waited for, a device has no end, what is as long as a
+/// disk takes hours to read, and a link leads to what may change while the record stays.
 ///
 /// # Errors
 /// An integrity error; or what the operating system refuses.
 pub fn check_is_file(path: &Path) -> Result<(), RecordError> {
     let io = |e| RecordError::io("read", path, e);
+    let longest = match path.extension().is_some_and(|ending| ending == "sqlite") {
+        true => LONGEST_STORE,
+        false => LONGEST,
+    };
     let found = match files::not_regular(path).map_err(io)? {
+        _ if path.is_symlink() => "is a symbolic link".to_owned(),
         None => match fs::metadata(path).map_err(io)?.len() {
-            0..=LONGEST => return Ok(()),
+            length if length <= longest => return Ok(()),
             length => format!("has {length} bytes, more than a run's"),
         },
         Some(kind) => format!("is {kind}"),

@@ -51,6 +51,7 @@ impl RunRecord {
         manifest.check_files(&folder)?;
         let sealed = SealedPredictions::load(&folder)?;
         let (judgements, verdicts) = read_verdicts(&folder)?;
+        refuse_remains(&folder)?;
         let store = TrialStore::open_read_only(&folder.trials())?;
         let record = Self {
             folder,
@@ -69,7 +70,7 @@ impl RunRecord {
         &self.manifest.study
     }
 
-    /// Reads every trial, and compares them with what the run ended with. (Loading has checked everything else.)
+    /// Reads every trial, and compares them and the bytes of their file with what the run ended with. (Loading has checked everything else.)
     ///
     /// # Errors
     /// An integrity error that says what was changed; or that the run has not finished.
@@ -77,7 +78,7 @@ impl RunRecord {
         let now = self.store.check()?;
         let evidence = self.manifest.finished_evidence(&self.folder)?;
         if now == evidence.trials {
-            return Ok(());
+            return self.check_trials_file();
         }
         let then = evidence.trials.trials;
         let problem = format!(
@@ -117,6 +118,20 @@ impl RunRecord {
             .map_err(|problem| unfit(&self.folder.predictions(), &problem))?;
         consistency::of_results(self.study(), predictions, &self.judgements, &self.verdicts)
             .map_err(|problem| unfit(&self.folder.verdicts(), &problem))
+    }
+}
+
+/// Opening the store of a finished run would put right, and so change, what was left beside it after the end.
+pub fn refuse_remains(run: &RunFolder) -> Result<(), RecordError> {
+    let mut remains = ["trials.sqlite-journal", "trials.sqlite-wal"]
+        .map(|name| run.root().join(name))
+        .into_iter();
+    match remains.find(|path| path.exists()) {
+        None => Ok(()),
+        Some(path) => Err(RecordError::integrity(
+            &path,
+            "this was added or left after the run ended; remove it where the trials are as they were: `reachspec verify` says so then",
+        )),
     }
 }
 

@@ -35,6 +35,7 @@ use minijinja::value::{Serde, Value};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::caught::caught;
 pub use error::ReportError;
 pub use index::Index;
 use view::{FigureView, Figures, ReportView};
@@ -89,13 +90,20 @@ pub fn render(input: &Input, templates: Option<&Path>) -> Result<Rendered, Repor
     let (view, figures) = view::build(input);
     let environment = templates::environment(templates)?;
     let context = Value::from(Serde(Page::new(&view, &figures)));
+    let page = |name: &str| {
+        let rendered = caught(|| environment.get_template(name)?.render(&context));
+        let broken = || {
+            ReportError::Template {
+            template: name.to_owned(),
+            line: 1,
+            problem: "this template, or one that it includes, breaks the program that renders it: look for numbers near the largest that there are".to_owned(),
+        }
+        };
+        rendered.ok_or_else(broken)?.map_err(ReportError::from)
+    };
     Ok(Rendered {
-        markdown: environment
-            .get_template("report.md.jinja")?
-            .render(&context)?,
-        html: environment
-            .get_template("report.html.jinja")?
-            .render(&context)?,
+        markdown: page("report.md.jinja")?,
+        html: page("report.html.jinja")?,
         figures: (figures.0.values())
             .map(|figure| (format!("{}.svg", figure.name), figure.standalone()))
             .collect(),

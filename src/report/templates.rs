@@ -192,6 +192,13 @@ fn load(folder: Option<&Path>, name: &str) -> Result<Option<String>, Error> {
         .and_then(|folder| inside(folder, name))
         .filter(|p| p.is_file())
     {
+        if leads_out(folder, &path) {
+            let detail = format!(
+                "{} is a link out of the folder of templates; put the file itself there",
+                path.display()
+            );
+            return Err(Error::new(ErrorKind::InvalidOperation, detail));
+        }
         return std::fs::read_to_string(&path).map(Some).map_err(|error| {
             let detail = format!("{} cannot be read as UTF-8 text", path.display());
             Error::new(ErrorKind::InvalidOperation, detail).with_source(error)
@@ -199,6 +206,15 @@ fn load(folder: Option<&Path>, name: &str) -> Result<Option<String>, Error> {
     }
     let found = BUILT_IN.iter().find(|(built_in, _)| *built_in == name);
     Ok(found.map(|(_, text)| (*text).to_owned()))
+}
+
+/// Whether a template is a link to elsewhere: whoever made the folder shall not have other files put into the report.
+fn leads_out(folder: Option<&Path>, template: &Path) -> bool {
+    let folder = folder.and_then(|folder| folder.canonicalize().ok());
+    match (folder, template.canonicalize()) {
+        (Some(folder), Ok(template)) => !template.starts_with(folder),
+        _ => true,
+    }
 }
 
 /// The path of a template, unless its name leads out of the folder.

@@ -27,7 +27,7 @@ pub fn visible(text: &str) -> String {
 }
 
 /// Whether a character shows nothing by itself or reorders its neighbours.
-fn is_unseen(c: char) -> bool {
+pub fn is_unseen(c: char) -> bool {
     matches!(c,
         '\u{80}'..='\u{9f}'               // C1 controls
         | '\u{ad}' | '\u{61c}' | '\u{180e}'

@@ -7,6 +7,7 @@ use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet}
 
 use super::path::SpecPath;
 use super::source::{Place, Source};
+use crate::report::text;
 
 /// Most problems that are rendered in full.
 const RENDERED: usize = 50;
@@ -170,7 +171,7 @@ fn printable(text: &str) -> String {
     let shown = |c: char| match c {
         '\n' => ' ',
         c if c.is_control() => '\u{fffd}',
-        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
+        c if text::is_unseen(c) => '\u{fffd}',
         c => c,
     };
     text.chars().map(shown).collect()

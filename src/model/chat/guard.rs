@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System};
 
+use crate::caught::caught;
 use crate::units::bytes;
 
 /// Longest template, in bytes; the longest of published models are near 20,000.
@@ -47,7 +48,9 @@ pub fn guarded<T: Send + 'static>(
         .stack_size(STACK)
         .spawn(move || {
             // Nobody listens any more when this took too long.
-            let _ = done.send(work());
+            if let Some(outcome) = caught(work) {
+                let _ = done.send(outcome);
+            }
         })
         .map_err(|e| Failure::GivenUp(format!("no thread for the chat template: {e}")))?;
     let (started, mut memory) = (

@@ -14,6 +14,7 @@ mod read;
 mod tests;
 mod write;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -40,17 +41,6 @@ const APPLICATION: i64 = 0x5263_6853;
 
 /// Longest text, blob or row, in bytes: a rollout has thousands of tokens, not millions.
 const LONGEST: i32 = 16 << 20;
-
-/// What is read and written: no view, whose rows may never end, and no table that a module computes.
-const TABLES: [&str; 7] = [
-    "prompts",
-    "settings",
-    "trials",
-    "keys",
-    "names",
-    "outcomes",
-    "judgements",
-];
 
 /// The trials of a run, and their judgements.
 pub struct TrialStore {
@@ -136,14 +126,8 @@ impl TrialStore {
     }
 
     fn create_tables(&mut self) -> rusqlite::Result<()> {
-        let schema = ["prompts.tokens", "trials.tokens", "judgements.spans"]
-            .iter()
-            .fold(include_str!("schema.sql").to_owned(), |schema, blob| {
-                let expression = include_str!("unpacked.sql").replace("BLOB", blob);
-                schema.replace(&format!("unpacked({blob})"), expression.trim_end())
-            });
         let transaction = self.connection.transaction()?;
-        transaction.execute_batch(&schema)?;
+        transaction.execute_batch(&schema())?;
         transaction.pragma_update(None, "application_id", APPLICATION)?;
         transaction.pragma_update(None, "user_version", VERSION)?;
         fault::point();
@@ -165,35 +149,40 @@ impl TrialStore {
             ));
         }
         match pragma("user_version")? {
-            VERSION => self.check_tables(),
+            VERSION => self.check_schema(),
             other => Err(self.integrity(format!(
                 "the trial store has version {other}, this program reads version {VERSION} (since version 2 the deciding bytes of a text stand beside its judgement); use the program that wrote it, or start anew with --fresh"
             ))),
         }
     }
 
-    /// Every table is one, and nothing happens when one is written to.
-    fn check_tables(&self) -> Result<(), RecordError> {
-        let sql = "SELECT name, type = 'trigger' FROM sqlite_schema
-             WHERE type = 'trigger' OR type = 'table' AND sql NOT LIKE 'CREATE VIRTUAL%'";
-        let listed = || {
-            let mut statement = self.connection.prepare(sql)?;
-            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            rows.collect::<rusqlite::Result<Vec<(String, bool)>>>()
-        };
-        let listed = listed().map_err(|e| self.error("be read", e))?;
+    /// Tables, indices and views are those that this program makes: whoever queries a view is told what the rollouts say, and nothing
+    /// happens when a table is written to.
+    fn check_schema(&self) -> Result<(), RecordError> {
+        let failed = |e| self.error("be read", e);
+        let expected = expected_schema().map_err(failed)?;
+        let mut found = schema_of(&self.connection).map_err(failed)?;
         let damaged = |problem: String| {
             self.integrity(format!(
                 "the trial store {problem}: the file was changed; restore it from a copy, or start anew with `--fresh`"
             ))
         };
-        if let Some((trigger, _)) = listed.iter().find(|(_, is_trigger)| *is_trigger) {
-            return Err(damaged(format!("has a trigger `{trigger}`")));
+        for (name, (kind, sql)) in &expected {
+            match found.remove(name) {
+                None => return Err(damaged(format!("has no {kind} `{name}`"))),
+                Some((_, other)) if other != *sql => {
+                    return Err(damaged(format!(
+                        "has another {kind} `{name}` than reachspec makes"
+                    )));
+                }
+                Some(_) => {}
+            }
         }
-        let is_there = |table: &&&str| listed.iter().any(|(name, _)| name == **table);
-        match TABLES.iter().find(|table| !is_there(table)) {
-            Some(missing) => Err(damaged(format!("has no table `{missing}`"))),
+        match found.first_key_value() {
             None => Ok(()),
+            Some((name, (kind, _))) => Err(damaged(format!(
+                "has a {kind} `{name}`, which reachspec does not make"
+            ))),
         }
     }
 
@@ -204,6 +193,32 @@ impl TrialStore {
     fn integrity(&self, problem: impl Into<String>) -> RecordError {
         RecordError::integrity(&self.path, problem)
     }
+}
+
+/// The statements that make the tables and views of a store.
+fn schema() -> String {
+    ["prompts.tokens", "trials.tokens", "judgements.spans"]
+        .iter()
+        .fold(include_str!("schema.sql").to_owned(), |schema, blob| {
+            let expression = include_str!("unpacked.sql").replace("BLOB", blob);
+            schema.replace(&format!("unpacked({blob})"), expression.trim_end())
+        })
+}
+
+/// By its name, the kind of everything that a database has, and the statement that made it.
+type Schema = BTreeMap<String, (String, Option<String>)>;
+
+/// What a store has, from one in memory.
+fn expected_schema() -> rusqlite::Result<Schema> {
+    let connection = Connection::open_in_memory()?;
+    connection.execute_batch(&schema())?;
+    schema_of(&connection)
+}
+
+fn schema_of(connection: &Connection) -> rusqlite::Result<Schema> {
+    let mut statement = connection.prepare("SELECT name, type, sql FROM sqlite_schema")?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?))))?;
+    rows.collect()
 }
 
 /// A file that SQLite keeps beside a store.
@@ -218,6 +233,6 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
 fn refuse_what_is_no_file(path: &Path) -> Result<(), RecordError> {
     let paths = ["", "-journal", "-wal", "-shm"].map(|ending| beside(path, ending));
     (paths.iter())
-        .filter(|path| path.exists())
+        .filter(|path| path.exists() || path.is_symlink())
         .try_for_each(|path| check_is_file(path))
 }

@@ -18,6 +18,10 @@ pub struct Context<'a> {
     pub incomplete: BTreeSet<String>,
     /// Regular expressions so far.
     pub regexes: usize,
+    /// Words of word lists so far.
+    pub words: usize,
+    /// Prompts so far, in all sets.
+    pub prompts: usize,
     problems: Vec<Problem>,
     warnings: Vec<Problem>,
 }
@@ -29,6 +33,8 @@ impl<'a> Context<'a> {
             target,
             incomplete: BTreeSet::new(),
             regexes: 0,
+            words: 0,
+            prompts: 0,
             problems: Vec::new(),
             warnings: Vec::new(),
         }

@@ -12,7 +12,7 @@ use crate::spec::range::IndexRange;
 use crate::study::{NeuronGroup, Selection};
 use crate::units::NeuronId;
 
-/// Most neurons that a spec may write out.
+/// Most neurons that a spec may write out, in all groups.
 const WRITTEN_NEURONS: usize = 2_000_000;
 
 /// Neurons that a group names, each with where it is named.
@@ -22,8 +22,11 @@ pub type Named = BTreeMap<NeuronId, SpecPath>;
 pub fn groups(context: &mut Context<'_>) -> Vec<NeuronGroup> {
     let section = SpecPath::root().key("neurons");
     let specs = &context.written.spec.neurons;
+    let mut count = 0;
     let named: Vec<Named> = (specs.iter().enumerate())
-        .map(|(index, spec)| named_neurons(context, &section.item(index).key("at"), spec))
+        .map(|(index, spec)| {
+            named_neurons(context, &section.item(index).key("at"), spec, &mut count)
+        })
         .collect();
     let names = group_names(context, &section);
     disjoint::roles(context, &section, &named);
@@ -57,8 +60,13 @@ pub fn groups(context: &mut Context<'_>) -> Vec<NeuronGroup> {
     groups
 }
 
-/// The neurons written under `at`, within range.
-fn named_neurons(context: &mut Context<'_>, path: &SpecPath, spec: &NeuronGroupSpec) -> Named {
+/// The neurons written under `at`, within range. `count` is how many were written before.
+fn named_neurons(
+    context: &mut Context<'_>,
+    path: &SpecPath,
+    spec: &NeuronGroupSpec,
+    count: &mut usize,
+) -> Named {
     let given = [
         ("at", spec.at.is_some()),
         ("random", spec.random.is_some()),
@@ -71,15 +79,14 @@ fn named_neurons(context: &mut Context<'_>, path: &SpecPath, spec: &NeuronGroupS
     if context.exactly_one(&group, &given) != Some("at") {
         return named;
     }
-    let mut count = 0_usize;
     for (index, at) in spec.at.iter().flatten().enumerate() {
         let path = path.item(index);
         if !in_range(context, &path, at) {
             continue;
         }
-        count = count.saturating_add(at.layer.0.len().saturating_mul(at.index.0.len()));
-        if count > WRITTEN_NEURONS {
-            let message = format!("this group names more than {WRITTEN_NEURONS} neurons");
+        *count = count.saturating_add(at.layer.0.len().saturating_mul(at.index.0.len()));
+        if *count > WRITTEN_NEURONS {
+            let message = format!("the groups name more than {WRITTEN_NEURONS} neurons");
             context.reject(&path, message, "use `random` or `screen`");
             break;
         }
@@ -220,15 +227,20 @@ fn group_names(context: &mut Context<'_>, section: &SpecPath) -> Vec<String> {
             context.report(problem);
         }
     }
-    let mut taken: BTreeSet<String> = seen.into_keys().collect();
-    let mut fresh = |role: &str| {
-        let numbered = (2..).map(|n| format!("{role} {n}"));
-        let name = std::iter::once(role.to_owned())
-            .chain(numbered)
-            .find(|name| !taken.contains(name));
-        let name = name.unwrap_or_default();
-        taken.insert(name.clone());
-        name
+    let taken: BTreeSet<String> = seen.into_keys().collect();
+    let mut next: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut fresh = |role: &'static str| {
+        let number = next.entry(role).or_default();
+        loop {
+            *number += 1;
+            let name = match *number {
+                1 => role.to_owned(),
+                n => format!("{role} {n}"),
+            };
+            if !taken.contains(&name) {
+                return name;
+            }
+        }
     };
     (written.spec.neurons.iter())
         .map(|group| {

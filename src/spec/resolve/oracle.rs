@@ -188,6 +188,8 @@ fn lexicon_of(context: &mut Context<'_>, path: &SpecPath, spec: &LexiconSpec) ->
 
 /// Longest word list; a language's dictionary is shorter.
 const MOST_WORDS: usize = 500_000;
+/// Most words of a study's lists together: each takes some 50 bytes.
+const MOST_WORDS_IN_ALL: usize = 1_000_000;
 
 /// Words in lower case, from the spec or from a file.
 fn word_list(
@@ -225,6 +227,19 @@ fn word_list(
             thousands(MOST_WORDS)
         );
         context.reject(path, message, "leave out what the answers cannot hold");
+        return None;
+    }
+    context.words += written.len();
+    if context.words > MOST_WORDS_IN_ALL {
+        let message = format!(
+            "the word lists of the study have more than {} words together",
+            thousands(MOST_WORDS_IN_ALL)
+        );
+        context.reject(
+            path,
+            message,
+            "use shorter lists, or fewer oracles with long ones",
+        );
         return None;
     }
     if let Some(position) = written.iter().position(|word| !is_word(word)) {

@@ -19,8 +19,10 @@ use crate::spec::{schema, tree, value};
 use crate::study::Prompt;
 use crate::units::TokenId;
 
-/// Most prompts of a set: every neuron is steered on every one of them.
+/// Most prompts of a study: every neuron is steered on every one of them.
 const MOST_PROMPTS: usize = 100_000;
+/// Longest line of a JSON Lines file, in bytes: read, its values take some two hundred times as much.
+const LONGEST_LINE: usize = 512 << 10;
 /// No token stands for more bytes of a prompt than this, on average over it.
 const BYTES_PER_TOKEN: usize = 64;
 /// Broken lines of a file after which the rest is not looked at.
@@ -147,10 +149,11 @@ fn from_file(
         context.reject(path, message, "write one prompt per line");
     }
     let kept = kept(set, total);
-    if kept.len() > MOST_PROMPTS {
-        let (many, most) = (thousands(kept.len()), thousands(MOST_PROMPTS));
+    context.prompts += kept.len();
+    if context.prompts > MOST_PROMPTS {
+        let (many, most) = (thousands(context.prompts), thousands(MOST_PROMPTS));
         let message = format!(
-            "the file {} holds {many} prompts, and a set has at most {most}",
+            "with those of the file {} there are {many} prompts, and a study has at most {most}",
             source.name
         );
         context.reject(path, message, "take some of them with `skip` and `limit`");
@@ -205,6 +208,14 @@ fn json_line(source: &Arc<Source>, bytes: Range<usize>) -> Result<PromptSpec, Ve
         let place = Place::span(source, bytes.clone());
         vec![Problem::new(SpecPath::root(), place, message)]
     };
+    if line.len() > LONGEST_LINE {
+        let (length, most) = (thousands(line.len()), thousands(LONGEST_LINE));
+        let message = format!("this line has {length} bytes, and {most} are supported");
+        let start = Place::span(source, bytes.start..bytes.start);
+        return Err(vec![
+            Problem::new(SpecPath::root(), start, message).help("shorten the prompt"),
+        ]);
+    }
     let mut json: Value = serde_json::from_str(line).map_err(|error| {
         let start = bytes.start + error.column().saturating_sub(1).min(line.len());
         let place = Place::span(source, start..start + 1);
@@ -344,9 +355,14 @@ fn check_tokens(context: &Context<'_>, tokens: &[TokenId], longest: usize) -> Re
     }
     let room = shape.context.saturating_sub(longest);
     if tokens.len() > room {
+        // Horizons that are wrong themselves count as none here.
+        let with_horizon = match longest {
+            0 => String::new(),
+            longest => format!("; with the longest horizon of {longest} that is"),
+        };
         return Err((
             format!(
-                "has {} tokens; with the longest horizon of {longest} that is more than the model's context of {}",
+                "has {} tokens{with_horizon} more than the model's context of {}",
                 tokens.len(),
                 shape.context
             ),

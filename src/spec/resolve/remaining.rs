@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::context::Context;
 use super::neurons::layers;
+use crate::report::format::thousands;
 use crate::spec::neurons::Role;
 use crate::spec::path::SpecPath;
 use crate::units::NeuronId;
@@ -59,11 +60,15 @@ pub fn rest(
     found
 }
 
+/// Most random directions of a study.
+const MOST_DIRECTIONS: usize = 100_000;
+
 /// The random directions of groups with `random_directions`, by the group's place: evenly over layers, numbered through the spec.
 pub fn directions(context: &mut Context<'_>, section: &SpecPath) -> BTreeMap<usize, Vec<NeuronId>> {
     let written = context.written;
     let mut found = BTreeMap::new();
     let mut next: BTreeMap<usize, usize> = BTreeMap::new();
+    let mut count = 0_usize;
     for (index, group) in written.spec.neurons.iter().enumerate() {
         let Some(spec) = &group.random_directions else {
             continue;
@@ -79,6 +84,15 @@ pub fn directions(context: &mut Context<'_>, section: &SpecPath) -> BTreeMap<usi
         let Some(layers) = layers(context, &path.key("layers"), spec.layers.as_ref()) else {
             continue;
         };
+        count = count.saturating_add(spec.count);
+        if count > MOST_DIRECTIONS {
+            let message = format!(
+                "the groups have more than {} random directions",
+                thousands(MOST_DIRECTIONS)
+            );
+            context.reject(&path.key("count"), message, "draw fewer");
+            break;
+        }
         let of_layer: Vec<usize> = layers.collect();
         let mut directions: Vec<NeuronId> = (0..spec.count)
             .map(|place| {
