@@ -49,7 +49,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let difference = Difference::between(&first, &second, args.tolerance)?;
     if args.json {
         let value = serde_json::to_value(&difference).expect("differences are plain data");
-        super::print(format_args!("{value:#}"))?;
+        super::print_json(&value)?;
     } else {
         let limit = (!args.all).then_some(markdown::FEW);
         super::say(markdown::markdown(&difference, limit).trim_end())?;

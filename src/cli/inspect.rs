@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow};
 use serde::Serialize;
 
-use super::{Failure, print, say};
+use super::{Failure, print_json, say};
 use crate::hub::{HubModel, Network};
 use crate::model::checkpoint::Checkpoint;
 use crate::model::tensors::Order;
@@ -39,7 +39,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         .with_context(|| format!("cannot use the model `{}`", args.model.display()))
         .map_err(Failure::Unusable)?;
     match args.json {
-        true => print(serde_json::to_string_pretty(&card).expect("a card is plain data")),
+        true => print_json(&card),
         false => say(card.to_text().trim_end()),
     }
 }

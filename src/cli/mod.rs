@@ -26,7 +26,7 @@ use clap::{Parser, Subcommand};
 
 pub use failure::Failure;
 
-use crate::report::text::visible;
+use crate::report::text::{is_unseen, visible};
 
 /// Specify, run and report studies of single-neuron steering in language models.
 #[derive(Parser)]
@@ -93,6 +93,21 @@ impl Cli {
 /// Says something to a person, on standard output. Names in it may be a stranger's: nothing of it disturbs a terminal.
 fn say(text: impl std::fmt::Display) -> Result<(), Failure> {
     print(visible(&text.to_string()))
+}
+
+/// Prints a value for a program, without characters that could disturb the terminal of a person who looks at it.
+fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
+    let json = serde_json::to_string_pretty(value).expect("what is printed is plain data");
+    // JSON escapes other control characters itself; these can only stand within its strings.
+    let escaped = json.chars().fold(String::new(), |mut text, c| {
+        match is_unseen(c) {
+            false => text.push(c),
+            true => (c.encode_utf16(&mut [0; 2]).iter())
+                .for_each(|unit| text.push_str(&format!("\\u{unit:04x}"))),
+        }
+        text
+    });
+    print(escaped)
 }
 
 /// Prints what a program reads, as it is, and a line end, on standard output. A reader that has seen enough, as with `| head`, is no failure.

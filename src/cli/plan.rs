@@ -7,8 +7,9 @@ use anyhow::Context;
 use super::check::warn;
 use super::resources::ResourceArgs;
 use super::study::StudyArgs;
-use super::{Failure, place, print, say};
+use super::{Failure, place, print_json, say};
 use crate::model;
+use crate::report::text::label;
 use crate::spec::load::Loaded;
 use crate::stages::cells::{self, Inexpressible};
 use crate::stages::plan::{Plan, measure, plan};
@@ -74,7 +75,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         }
     }
     if args.json {
-        print(serde_json::to_string_pretty(&plan).expect("plans are plain data"))
+        print_json(&plan)
     } else {
         say(text(&plan))
     }
@@ -99,6 +100,9 @@ fn write(file: &Path, cells: &cells::CellsFile) -> Result<(), Failure> {
         .map_err(Failure::Failed)
 }
 
+/// Characters of a name that are shown.
+const NAME: usize = 60;
+
 fn text(plan: &Plan) -> String {
     let mut lines = vec![format!(
         "{} on {} ({})",
@@ -114,7 +118,7 @@ fn text(plan: &Plan) -> String {
         } else {
             "named by the spec"
         };
-        let (name, neurons) = (&group.name, group.neurons);
+        let (name, neurons) = (label(&group.name, NAME), group.neurons);
         lines.push(format!(
             "  {name:20} {neurons:>6}  {}, {how}",
             role.as_str().unwrap_or_default()
@@ -125,7 +129,7 @@ fn text(plan: &Plan) -> String {
         let (prompts, longest) = (behavior.prompts, behavior.longest_prompt);
         lines.push(format!(
             "  {:20} {prompts:>6}  prompts of at most {longest} tokens",
-            behavior.name
+            label(&behavior.name, NAME)
         ));
     }
     lines.push("\nat most".into());

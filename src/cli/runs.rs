@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 
-use super::{Failure, complain, print, say};
+use super::{Failure, complain, print_json, say};
 use crate::events::BehaviorCounts;
 use crate::record::listing::{ListedManifest, ListedRun, State, list};
 use crate::report::format::thousands;
@@ -57,7 +57,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         }
     };
     if args.json {
-        return print(serde_json::to_string_pretty(&runs).expect("a list is plain data"));
+        return print_json(&runs);
     }
     if runs.is_empty() {
         complain(format_args!(

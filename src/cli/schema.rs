@@ -7,6 +7,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 use super::Failure;
 use crate::generated::{self, Generated, PAGES, SCHEMAS};
+use crate::report::text::visible;
 
 /// Print a JSON schema: of study specs, or of what reachspec writes
 ///
@@ -55,7 +56,10 @@ pub fn run(args: Args) -> Result<(), Failure> {
             Failure::Failed(anyhow!(error).context(problem))
         })?;
         for path in written {
-            super::complain(format_args!("wrote {}", path.display()));
+            super::complain(format_args!(
+                "wrote {}",
+                visible(&path.display().to_string())
+            ));
         }
     }
     Ok(())

@@ -59,7 +59,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     if args.json {
         let run = args.run.display().to_string();
         let value = json!({"run": run, "holds": found.holds(), "checks": found.checks});
-        super::print(format_args!("{value:#}"))?;
+        super::print_json(&value)?;
     } else {
         found
             .checks

@@ -78,3 +78,30 @@ pub fn is_steered(steering: &Steering, step: Option<usize>) -> bool {
     };
     in_place && steering.dose.0 != 0.0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::rollout::SampleSpec;
+
+    #[test]
+    fn a_share_of_next_to_nothing_keeps_the_likeliest_token() {
+        for (top_k, top_p) in [(None, 1e-300), (Some(2), 1e-300), (None, 1e-3)] {
+            let sample = SampleSpec {
+                temperature: 1.0,
+                top_p: Some(top_p),
+                top_k,
+            };
+            let cell = Cell {
+                prompt: &[1],
+                steering: None,
+                horizon: 1,
+                stop_at_end: false,
+                stop_at_loop: None,
+                sample: Some((sample, 7)),
+            };
+            let token = choice(&cell).token(&cell, 0, &[0.0, 2.0, 1.0]);
+            assert_eq!(token.unwrap(), 1, "{top_k:?} {top_p}");
+        }
+    }
+}

@@ -108,9 +108,12 @@ impl RecordError {
             | RecordError::Number { .. }
             | RecordError::Unrecordable { .. } => ErrorKind::Failed,
             RecordError::Store { source, .. } => match source.sqlite_error_code() {
-                Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => {
-                    ErrorKind::Integrity
-                }
+                // A text that is too big was not written by this program.
+                Some(
+                    rusqlite::ErrorCode::DatabaseCorrupt
+                    | rusqlite::ErrorCode::NotADatabase
+                    | rusqlite::ErrorCode::TooBig,
+                ) => ErrorKind::Integrity,
                 _ => ErrorKind::Failed,
             },
             RecordError::Integrity { .. } => ErrorKind::Integrity,

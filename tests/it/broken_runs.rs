@@ -230,6 +230,19 @@ const STORES: &[Case] = &[
     ("outcomes that are none", |r| {
         r.sql("UPDATE outcomes SET json = '{\"no\": ' || id || '}'")
     }),
+    ("a view that says other things", |r| {
+        r.sql("DROP VIEW judgement_view; CREATE VIEW judgement_view AS SELECT 'flipped' AS outcome")
+    }),
+    ("a table more", |r| r.sql("CREATE TABLE notes (note)")),
+    ("an index more", |r| {
+        r.sql("CREATE INDEX texts ON trials (text)")
+    }),
+    ("rows that nothing refers to", |r| {
+        r.sql("INSERT INTO names (name) VALUES ('nobody')")
+    }),
+    ("a text of 20 MB", |r| {
+        r.sql("UPDATE trials SET text = CAST(zeroblob(20000000) AS TEXT) WHERE id = 1")
+    }),
     ("a folder", |r| r.instead(TRIALS, folder)),
     ("a pipe", |r| r.instead(TRIALS, pipe)),
     ("endless", |r| r.instead(TRIALS, endless)),

@@ -96,6 +96,33 @@ fn a_file_that_may_not_grow_stops_the_run_and_loses_nothing() {
     }
 }
 
+/// Whatever cannot be opened for want of descriptors, the program ends.
+#[test]
+fn few_descriptors_stop_the_run_and_lose_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut refused = 0;
+    for most in 4..12 {
+        let out = folder.path().join(format!("run-{most}"));
+        let script = format!("ulimit -n {most}; eval exec timeout 120 \"$RUN\"");
+        let output = shell(&script, &out);
+        let said = said(&output);
+        assert_ne!(output.status.code(), Some(124), "{most}: {said}");
+        assert!(!said.contains("panicked"), "{most}: {said}");
+        // With fewest, the program is not even loaded.
+        if output.status.code() == Some(4) {
+            refused += 1;
+            assert!(
+                said.contains("open files") || said.contains("unable to open"),
+                "{most}: {said}"
+            );
+        }
+    }
+    assert!(refused > 0);
+    let out = folder.path().join("run-6");
+    assert_made_once(&finish(&out), stored(&out), &out);
+    assert_same(whole(), &out, "after few descriptors");
+}
+
 #[test]
 fn a_read_only_folder_is_refused_before_anything_is_computed() {
     if !mounts() {

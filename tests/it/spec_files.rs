@@ -317,6 +317,66 @@ const CASES: &[Case] = &[
         &[SPEC],
     ),
     (
+        "a line of a million lists",
+        |p| prompts(p, "jsonl", format!("[{}[]]", "[],".repeat(MEGABYTE))),
+        &[SPEC],
+    ),
+    (
+        "30 sets of 10,000 prompts",
+        |p| {
+            write(p, "prompts", "a\n".repeat(10_000));
+            let sets: String = (0..30)
+                .map(|n| format!("  set{n}: {{text_file: prompts}}\n"))
+                .collect();
+            let study = STUDY.replace("behaviors:\n", &format!("{sets}behaviors:\n"));
+            write(p, SPEC, study);
+        },
+        &[SPEC],
+    ),
+    (
+        "20 lists of 100,000 words",
+        |p| {
+            write(
+                p,
+                "words",
+                (0..100_000).map(|n| format!("w{n}\n")).collect::<String>(),
+            );
+            let lexicon = "{lexicon: {words_file: words, at_least: 0.5}}";
+            let oracle = format!("any: [{}]", vec![lexicon; 20].join(", "));
+            write(
+                p,
+                SPEC,
+                STUDY.replace("contains: {any: [caballo]}", &oracle),
+            );
+        },
+        &[SPEC],
+    ),
+    (
+        "1,000 groups of 1,000 directions, and 10,000 of neurons",
+        |p| {
+            let directions = "  - {role: control, random_directions: {count: 1000}}\n".repeat(1000);
+            let neurons = "  - {role: control, at: [{layer: 3, index: 7}]}\n".repeat(10_000);
+            write(
+                p,
+                SPEC,
+                STUDY.replace("doses:", &format!("{directions}{neurons}doses:")),
+            );
+        },
+        &[SPEC],
+    ),
+    (
+        "names that cannot be seen",
+        |p| {
+            let study = STUDY
+                .replace("  plain:", "  ' ':")
+                .replace("  asked:", "  '':")
+                .replace("prompts: asked", "prompts: ''")
+                .replace("{role: held_out,", "{role: held_out, name: '\t',");
+            write(p, SPEC, study);
+        },
+        &[SPEC],
+    ),
+    (
         "100,000 prompts too long",
         |p| {
             prompts(

@@ -93,6 +93,8 @@ pub(super) fn refusal(json: &str) -> Option<&'static str> {
         #[serde(default)]
         normalizer: Value,
         #[serde(default)]
+        pre_tokenizer: Value,
+        #[serde(default)]
         decoder: Value,
         model: Model,
     }
@@ -105,10 +107,30 @@ pub(super) fn refusal(json: &str) -> Option<&'static str> {
     if growth(&parts.normalizer).max(growth(&parts.decoder)) > MOST_GROWTH {
         return Some("makes texts many times longer by its replacements; fetch it again");
     }
+    let patterns = [&parts.normalizer, &parts.pre_tokenizer, &parts.decoder].map(patterns);
+    if patterns.iter().sum::<usize>() > MOST_PATTERNS {
+        return Some(
+            "has more than 16 regular expressions, each of which may take long for a text; fetch it again",
+        );
+    }
     let random = parts.model.dropout.is_some_and(|dropout| dropout > 0.0);
     random.then_some(
         "makes other tokens of the same text every time (`model.dropout`); set that to null",
     )
+}
+
+/// Most regular expressions of a tokenizer; published ones have up to four.
+const MOST_PATTERNS: usize = 16;
+
+/// Regular expressions in a part of a tokenizer.
+fn patterns(part: &Value) -> usize {
+    match part {
+        Value::Object(map) => {
+            usize::from(map.contains_key("Regex")) + map.values().map(patterns).sum::<usize>()
+        }
+        Value::Array(list) => list.iter().map(patterns).sum(),
+        _ => 0,
+    }
 }
 
 /// By what a part of a tokenizer multiplies the length of a text, at most.

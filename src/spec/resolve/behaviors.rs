@@ -31,6 +31,7 @@ fn behavior(
     spec: &BehaviorSpec,
     sets: &Sets,
 ) -> Option<Behavior> {
+    context.is_named(path, name, "behavior");
     let known = context.prompt_set_exists(&path.key("prompts"), &spec.prompts);
     let prompts = sets
         .get(&spec.prompts)
@@ -103,9 +104,7 @@ fn class_names(context: &mut Context<'_>, path: &SpecPath, classes: &[OutcomeSpe
     for (index, class) in classes.iter().enumerate() {
         let path = path.item(index).key("name");
         let name = class.name.as_str();
-        if name.trim().is_empty() {
-            context.reject(&path, "the class has an empty name", "name it");
-        }
+        context.is_named(&path, name, "class");
         if RESERVED.contains(&name) {
             let help = "`collapse` is judged by `coherence`, and `other` is what no class claims: choose another name";
             context.reject(&path, format!("the class name `{name}` is taken"), help);

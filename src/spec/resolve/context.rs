@@ -78,6 +78,13 @@ impl<'a> Context<'a> {
         self.report(problem);
     }
 
+    /// A name that can be seen; reports a blank one otherwise.
+    pub fn is_named(&mut self, path: &SpecPath, name: &str, what: &str) {
+        if name.trim().is_empty() {
+            self.reject(path, format!("this {what} has an empty name"), "name it");
+        }
+    }
+
     /// Whether a prompt set of that name is written; reports it otherwise.
     pub fn prompt_set_exists(&mut self, path: &SpecPath, name: &str) -> bool {
         let known = self.written.spec.prompts.keys().map(String::as_str);

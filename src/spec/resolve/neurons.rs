@@ -218,6 +218,7 @@ fn group_names(context: &mut Context<'_>, section: &SpecPath) -> Vec<String> {
     for (index, group) in written.spec.neurons.iter().enumerate() {
         let Some(name) = &group.name else { continue };
         let path = section.item(index).key("name");
+        context.is_named(&path, name, "group");
         if let Some(first) = seen.insert(name.clone(), path.clone()) {
             let place = written.located.place(&first);
             let problem = context

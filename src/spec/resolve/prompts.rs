@@ -44,6 +44,7 @@ pub fn sets(context: &mut Context<'_>, longest: usize) -> BTreeMap<String, Vec<P
     let mut sets = BTreeMap::new();
     for (name, set) in &written.spec.prompts {
         let before = context.problems();
+        context.is_named(&sections.key(name), name, "prompt set");
         sets.insert(
             name.clone(),
             one_set(context, &sections.key(name), set, longest),
