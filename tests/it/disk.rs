@@ -119,7 +119,8 @@ fn few_descriptors_stop_the_run_and_lose_nothing() {
     }
     assert!(refused > 0);
     let out = folder.path().join("run-6");
-    assert_made_once(&finish(&out), stored(&out), &out);
+    let kept = stored(&out);
+    assert_made_once(&finish(&out), kept, &out);
     assert_same(whole(), &out, "after few descriptors");
 }
 

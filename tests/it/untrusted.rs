@@ -408,7 +408,7 @@ fn templates_of_strangers_read_nothing_else_and_break_nothing() {
         let output = report();
         // What overflows where overflow is checked gives some number elsewhere.
         assert!(
-            matches!(output.status.code(), Some(0 | 2)),
+            matches!(output.status.code(), Some(0 | 2 | 4)),
             "{}",
             said(&output)
         );

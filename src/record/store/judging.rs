@@ -33,6 +33,7 @@ impl TrialStore {
         let transaction = self.connection.unchecked_transaction().map_err(error)?;
         transaction
             .execute_batch("DELETE FROM judgements; DELETE FROM outcomes; DELETE FROM names;")
+            .and_then(|()| self.renew_views())
             .map_err(error)?;
         Ok(JudgementWriter {
             store: self,

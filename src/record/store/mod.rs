@@ -156,8 +156,8 @@ impl TrialStore {
         }
     }
 
-    /// Tables, indices and views are those that this program makes: whoever queries a view is told what the rollouts say, and nothing
-    /// happens when a table is written to.
+    /// Tables and indices are those that this program makes, and nothing happens when a table is written to. Views have their names, and
+    /// are made anew with the judgements ([`Self::replace_judgements`]): other versions of this program word them in other ways.
     fn check_schema(&self) -> Result<(), RecordError> {
         let failed = |e| self.error("be read", e);
         let expected = expected_schema().map_err(failed)?;
@@ -170,7 +170,8 @@ impl TrialStore {
         for (name, (kind, sql)) in &expected {
             match found.remove(name) {
                 None => return Err(damaged(format!("has no {kind} `{name}`"))),
-                Some((_, other)) if other != *sql => {
+                Some((other, _)) if other == "view" && kind == "view" => {}
+                Some(found) if found != (kind.clone(), sql.clone()) => {
                     return Err(damaged(format!(
                         "has another {kind} `{name}` than reachspec makes"
                     )));
@@ -181,9 +182,22 @@ impl TrialStore {
         match found.first_key_value() {
             None => Ok(()),
             Some((name, (kind, _))) => Err(damaged(format!(
-                "has a {kind} `{name}`, which reachspec does not make"
+                "has the {kind} `{name}`, which reachspec does not make"
             ))),
         }
+    }
+
+    /// Makes the views anew that are not as this program words them: whoever queries one is told what the rollouts say.
+    fn renew_views(&self) -> rusqlite::Result<()> {
+        let found = schema_of(&self.connection)?;
+        let views = expected_schema()?
+            .into_iter()
+            .filter(|(_, (kind, _))| kind == "view");
+        for (name, view) in views.filter(|(name, view)| found.get(name) != Some(view)) {
+            let sql = view.1.unwrap_or_default();
+            (self.connection).execute_batch(&format!("DROP VIEW IF EXISTS {name}; {sql};"))?;
+        }
+        Ok(())
     }
 
     fn error(&self, action: &'static str, source: rusqlite::Error) -> RecordError {

@@ -228,6 +228,34 @@ fn other_files_are_refused() {
     assert!(error.to_string().contains("has version 1"), "{error}");
 }
 
+#[test]
+fn other_views_are_made_anew_and_anything_else_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("s");
+    drop(store(&folder, "s"));
+    let change = |sql: &str| Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+    change("DROP VIEW judgement_view; CREATE VIEW judgement_view AS SELECT 'flipped' AS outcome");
+    let store = TrialStore::open_or_create(&path).unwrap();
+    replace(&store, []).unwrap();
+    drop(store);
+    let outcomes = "SELECT count(outcome) FROM judgement_view";
+    let connection = Connection::open(&path).unwrap();
+    assert_eq!(connection.query_row(outcomes, [], |row| row.get(0)), Ok(0));
+    drop(connection);
+    for (sql, undo) in [
+        ("CREATE TABLE notes (note)", "DROP TABLE notes"),
+        ("CREATE INDEX texts ON trials (text)", "DROP INDEX texts"),
+        ("CREATE VIEW mine AS SELECT 1", "DROP VIEW mine"),
+    ] {
+        change(sql);
+        let error = TrialStore::open_or_create(&path).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Integrity, "{sql}");
+        assert!(error.to_string().contains("does not make"), "{error}");
+        change(undo);
+    }
+    TrialStore::open_or_create(&path).unwrap();
+}
+
 /// Every way to change a row that a person with `sqlite3` would try.
 #[test]
 fn changed_rows_are_found() {
