@@ -51,6 +51,9 @@ impl TextCodec {
     pub fn read(folder: &Path) -> Result<Self, ModelError> {
         let file = folder.join(TOKENIZER);
         let text = read_text(&file, LARGEST)?.ok_or_else(|| missing_tokenizer(folder))?;
+        if let Some(problem) = pipeline::bloated(&text) {
+            return Err((file.as_path(), problem).into());
+        }
         let config = read_config(&folder.join(CONFIG))?;
         let text =
             match pipeline::as_class_builds(&text, &config, &read_config(&folder.join(MODEL))?) {

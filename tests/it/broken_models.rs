@@ -760,6 +760,19 @@ const TOKENIZERS: &[Case] = &[
     ("pre-tokenizer with a broken pattern", Check, |m| {
         m.edit(TOKENIZER, |t| t["pre_tokenizer"] = json!({"type": "Split", "pattern": {"Regex": "(a"}, "behavior": "Isolated", "invert": false}))
     }),
+    ("200 patterns", Check, |m| {
+        let split = json!({"type": "Split", "pattern": {"Regex": r"\D*\D*\D*[\d#]"}, "behavior": "Isolated", "invert": false});
+        m.edit(
+            TOKENIZER,
+            |t| {
+                t["pre_tokenizer"] =
+                    json!({"type": "Sequence", "pretokenizers": vec![split.clone(); 200]})
+            },
+        )
+    }),
+    ("merges that repeat", Check, |m| {
+        m.edit(TOKENIZER, |t| t["model"] = json!({"type": "BPE", "vocab": {"a": 0, "aa": 1}, "merges": vec!["a a"; 1_000_000]}))
+    }),
     ("pre-tokenizer with an endless pattern", Check, |m| {
         m.edit(TOKENIZER, |t| t["pre_tokenizer"] = json!({"type": "Split", "pattern": {"Regex": "(([a-z ]+)+)+$~"}, "behavior": "Isolated", "invert": false}))
     }),

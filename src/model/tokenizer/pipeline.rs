@@ -1,7 +1,12 @@
 //! What is changed in a `tokenizer.json` before it is loaded.
 
-use serde::Deserialize;
+use std::fmt;
+
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
+
+use crate::report::format::thousands;
 
 /// Longer than this, in lengths of the text, no tokenizer makes it.
 const MOST_GROWTH: f64 = 100.0;
@@ -117,6 +122,68 @@ pub(super) fn refusal(json: &str) -> Option<&'static str> {
     random.then_some(
         "makes other tokens of the same text every time (`model.dropout`); set that to null",
     )
+}
+
+/// Most merges for each token. Published tokenizers have up to three, as a token may be merged in several ways; each takes some hundred
+/// bytes, so that a file of merges that repeat would take gigabytes.
+const MERGES_PER_TOKEN: usize = 8;
+
+/// Why a tokenizer is not even to be loaded.
+pub(super) fn bloated(json: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Whole {
+        model: Model,
+    }
+    #[derive(Deserialize)]
+    struct Model {
+        #[serde(default)]
+        vocab: Entries,
+        #[serde(default)]
+        merges: Entries,
+    }
+    // What cannot be read is refused when it is loaded.
+    let Model { vocab, merges } = serde_json::from_str::<Whole>(json).ok()?.model;
+    (merges.0 > vocab.0.saturating_mul(MERGES_PER_TOKEN)).then(|| {
+        format!(
+            "has {} merges for {} tokens, which no tokenizer needs; fetch it again",
+            thousands(merges.0),
+            thousands(vocab.0)
+        )
+    })
+}
+
+/// How many entries a list or mapping has, read without keeping them.
+#[derive(Default)]
+struct Entries(usize);
+
+impl<'de> Deserialize<'de> for Entries {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Counter;
+        impl<'de> Visitor<'de> for Counter {
+            type Value = Entries;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list or mapping")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Entries, A::Error> {
+                let mut count = 0;
+                while list.next_element::<IgnoredAny>()?.is_some() {
+                    count += 1;
+                }
+                Ok(Entries(count))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
+                let mut count = 0;
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {
+                    count += 1;
+                }
+                Ok(Entries(count))
+            }
+        }
+        deserializer.deserialize_any(Counter)
+    }
 }
 
 /// Most regular expressions of a tokenizer; published ones have up to four.
