@@ -82,6 +82,9 @@ impl<'a> Page<'a> {
     }
 }
 
+/// What is said of a template that makes the template engine panic.
+const BROKEN: &str = "this template, or one that it includes, breaks the program that renders it: look for numbers near the largest that there are";
+
 /// Renders a report. Templates in the folder `templates` replace built-in ones of the same name.
 ///
 /// # Errors
@@ -92,12 +95,10 @@ pub fn render(input: &Input, templates: Option<&Path>) -> Result<Rendered, Repor
     let context = Value::from(Serde(Page::new(&view, &figures)));
     let page = |name: &str| {
         let rendered = caught(|| environment.get_template(name)?.render(&context));
-        let broken = || {
-            ReportError::Template {
+        let broken = || ReportError::Template {
             template: name.to_owned(),
             line: 1,
-            problem: "this template, or one that it includes, breaks the program that renders it: look for numbers near the largest that there are".to_owned(),
-        }
+            problem: BROKEN.to_owned(),
         };
         rendered.ok_or_else(broken)?.map_err(ReportError::from)
     };

@@ -124,8 +124,8 @@ pub(super) fn refusal(json: &str) -> Option<&'static str> {
     )
 }
 
-/// Most merges for each token. Published tokenizers have up to three, as a token may be merged in several ways; each takes some hundred
-/// bytes, so that a file of merges that repeat would take gigabytes.
+/// Most merges for each token, which may be merged in several ways. Each takes memory of its own: a file of merges that repeat would take
+/// gigabytes.
 const MERGES_PER_TOKEN: usize = 8;
 
 /// Why a tokenizer is not even to be loaded.
@@ -186,7 +186,7 @@ impl<'de> Deserialize<'de> for Entries {
     }
 }
 
-/// Most regular expressions of a tokenizer; published ones have up to four.
+/// Most regular expressions of a tokenizer: published ones have a handful.
 const MOST_PATTERNS: usize = 16;
 
 /// Regular expressions in a part of a tokenizer.

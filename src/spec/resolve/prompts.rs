@@ -19,7 +19,7 @@ use crate::spec::{schema, tree, value};
 use crate::study::Prompt;
 use crate::units::TokenId;
 
-/// Most prompts of a study: every neuron is steered on every one of them.
+/// Most prompts of a study from files, in all: every neuron is steered on every one of them.
 const MOST_PROMPTS: usize = 100_000;
 /// Longest line of a JSON Lines file, in bytes: read, its values take some two hundred times as much.
 const LONGEST_LINE: usize = 512 << 10;
