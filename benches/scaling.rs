@@ -2,18 +2,22 @@
 //!
 //! ```text
 //! target/release/reachspec plan benches/peers/llama135m.yaml --cells target/peers/llama135m.json
-//! cargo bench --bench scaling -- target/peers/llama135m.json
+//! RAYON_NUM_THREADS=1 cargo bench --bench scaling -- target/peers/llama135m.json
 //! ```
 //!
+//! `RAYON_NUM_THREADS=1` is for the product that ours is compared with: candle asks the environment for its threads.
+//!
 //! Every figure is a ratio of times that were measured in turns, as machines are shared and noisy; the median of three rounds counts.
+
+#![forbid(unsafe_code)]
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use candle_core::{Device, Tensor};
 use clap::Parser;
-use gemm::Parallelism;
 use reachspec::model::{Cell, LanguageModel, ModelHeader, Resources, Transformer};
 use reachspec::stages::cells::CellsFile;
 
@@ -57,8 +61,12 @@ fn load(file: &CellsFile, threads: usize) -> Result<Transformer> {
     Ok(Transformer::load(header, resources)?)
 }
 
-/// Matrix throughput of rollouts that share nothing, against a large product of the `gemm` crate. One thread.
+/// Matrix throughput of rollouts that share nothing, against a large product of candle, which is one of the `gemm` crate. One thread.
 fn peak(file: &CellsFile, rounds: usize) -> Result<()> {
+    ensure!(
+        candle_core::utils::get_num_threads() == 1,
+        "set RAYON_NUM_THREADS=1: a product of one thread is what ours is compared with"
+    );
     let model = load(file, 1)?;
     let shape = model.shape().clone();
     // Unsteered, and each from another token: every token goes through every layer by itself.
@@ -79,7 +87,7 @@ fn peak(file: &CellsFile, rounds: usize) -> Result<()> {
     let operations = (2 * shape.parameters * 8 * cells.len()) as f64;
     let (mut library, mut ours) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
-        library.push(large_product());
+        library.push(large_product()?);
         ours.push(operations / seconds(&model, &cells)? / 1e9);
     }
     let (library, ours) = (median(library), median(ours));
@@ -91,38 +99,13 @@ fn peak(file: &CellsFile, rounds: usize) -> Result<()> {
 }
 
 /// GFLOP/s of a product of two large matrices, one thread.
-fn large_product() -> f64 {
+fn large_product() -> Result<f64> {
     let n = 2048;
-    let (a, b) = (vec![0.5_f32; n * n], vec![0.25_f32; n * n]);
-    let mut out = vec![0.0_f32; n * n];
+    let of = |value: f32| Tensor::from_vec(vec![value; n * n], (n, n), &Device::Cpu);
+    let (a, b) = (of(0.5)?, of(0.25)?);
     let started = Instant::now();
-    // SAFETY: three square matrices of `n` rows and columns, row-major, that do not overlap.
-    #[allow(unsafe_code)]
-    unsafe {
-        let (stride, column) = (n as isize, 1);
-        gemm::gemm(
-            n,
-            n,
-            n,
-            out.as_mut_ptr(),
-            column,
-            stride,
-            false,
-            a.as_ptr(),
-            column,
-            stride,
-            b.as_ptr(),
-            column,
-            stride,
-            0.0,
-            1.0,
-            false,
-            false,
-            false,
-            Parallelism::None,
-        );
-    }
-    2.0 * (n * n * n) as f64 / started.elapsed().as_secs_f64() / 1e9
+    a.matmul(&b)?;
+    Ok(2.0 * (n * n * n) as f64 / started.elapsed().as_secs_f64() / 1e9)
 }
 
 /// Time with all doses over that with every other one, and with all prompts over that with half of them.
