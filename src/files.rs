@@ -18,6 +18,14 @@ pub fn open(path: &Path) -> io::Result<File> {
     }
 }
 
+/// What to do about a file of a model that cannot be read.
+pub fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::PermissionDenied => "change its permissions",
+        _ => "fetch it again",
+    }
+}
+
 /// What is behind a path, where that is no regular file.
 ///
 /// # Errors

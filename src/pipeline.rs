@@ -63,8 +63,8 @@ pub enum Outcome {
 pub struct OpenRun {
     folder: RunFolder,
     manifest: Manifest,
-    /// Whether the manifest in the folder still says that the run has finished: it does until something is about to be written.
-    finished: bool,
+    /// The manifest in the folder while it says that the run has finished: it does until something else is about to be written.
+    finished: Option<Manifest>,
     notes: Vec<String>,
 }
 
@@ -122,13 +122,15 @@ pub fn open(
             aside.display()
         ));
     }
-    let mut finished = false;
+    let mut finished = None;
     let manifest = match Manifest::load(&folder)? {
         None => Manifest::new(study, written, options.threads),
         Some(earlier) => {
             check_evidence(&earlier, &folder)?;
             match earlier.compare(study) {
-                Continuation::Same => finished = earlier.finished_evidence(&folder).is_ok(),
+                Continuation::Same => {
+                    finished = earlier.evidence.is_some().then(|| earlier.clone())
+                }
                 Continuation::Extends(changes) => {
                     notes.extend(changes.into_iter().map(|change| {
                         format!("changed since the earlier run, whose rollouts are kept: {change}")
@@ -144,7 +146,7 @@ pub fn open(
             earlier.continued(study, written, options.threads)
         }
     };
-    if !finished {
+    if finished.is_none() {
         manifest.write(&folder)?;
     }
     Ok(OpenRun {
@@ -155,10 +157,11 @@ pub fn open(
     })
 }
 
-/// A finished run is gone on with only if its files and trials are still those it ended with.
+/// A finished run is gone on with only if its files and trials are still those it ended with; a sealed one only with the trials that its
+/// predictions come from.
 fn check_evidence(manifest: &Manifest, folder: &RunFolder) -> Result<(), RecordError> {
     let Some(evidence) = &manifest.evidence else {
-        return Ok(());
+        return refuse_lost_trials(folder);
     };
     manifest.check_files(folder)?;
     refuse_remains(folder)?;
@@ -170,6 +173,17 @@ fn check_evidence(manifest: &Manifest, folder: &RunFolder) -> Result<(), RecordE
     }
     let problem = "the trials and judgements are not those that the run ended with; restore the file, or start anew with `--fresh`";
     Err(RecordError::integrity(&folder.trials(), problem))
+}
+
+/// Predictions are sealed after the rollouts that they come from were committed.
+fn refuse_lost_trials(folder: &RunFolder) -> Result<(), RecordError> {
+    let trials = folder.trials();
+    let lost = std::fs::metadata(&trials).map_or(true, |file| file.len() == 0);
+    if !lost || !folder.predictions().exists() {
+        return Ok(());
+    }
+    let problem = "the trials that the sealed predictions come from are gone; restore the file from a copy, or start anew with `--fresh`";
+    Err(RecordError::integrity(&trials, problem))
 }
 
 /// Runs every stage, or what is left of them, and writes the reports.
@@ -223,7 +237,7 @@ fn stages(
     let OpenRun {
         folder,
         mut manifest,
-        mut finished,
+        finished,
         ..
     } = open;
     monitor.begin(Stage::Residuals)?;
@@ -236,10 +250,6 @@ fn stages(
     monitor.begin(Stage::Predict)?;
     let predictions = predict::predict(study, screening, calibration);
     let trials_before = steered_before(&predictions, &store)?;
-    if finished && !predictions.are_sealed(&folder) {
-        manifest.write(&folder)?;
-        finished = false;
-    }
     let sealed = predictions.seal(&folder, trials_before)?;
     monitor.tell(&event_of(sealed.seal()));
     if options.until == Some(Until::Seal) {
@@ -249,7 +259,14 @@ fn stages(
     monitor.begin(Stage::Sweep)?;
     sweep::sweep(study, &sealed, model, &mut store, monitor)?;
     monitor.begin(Stage::Judge)?;
-    if finished {
+    if let Some(earlier) = &finished {
+        if earlier.is_made_like(&manifest) {
+            // The same program judges the same trials alike: the record stays as it is.
+            monitor.begin(Stage::Verdict)?;
+            drop(store);
+            let summary = write_report(folder, earlier.clone(), options, monitor)?;
+            return Ok(Outcome::Finished(Box::new(summary)));
+        }
         manifest.write(&folder)?;
     }
     let judgements = judge_all(study, &sealed, model, &store, monitor)?;

@@ -131,6 +131,7 @@ fn state(run: &ListedRun) -> String {
         },
         State::OtherVersion => "other version".into(),
         State::Damaged => "damaged".into(),
+        State::Unreadable => "unreadable".into(),
     }
 }
 

@@ -412,7 +412,7 @@ fn is_there(path: &Path) -> Result<bool, ModelError> {
         Err(e) if e.kind() == ErrorKind::NotFound && !path.is_symlink() => Ok(false),
         Err(e) => Err(in_file(
             path,
-            format!("cannot be read: {e}; fetch it again"),
+            format!("cannot be read: {e}; {}", files::remedy(&e)),
         )),
     }
 }
@@ -427,7 +427,7 @@ pub fn read_index(path: &Path) -> Result<Shards, String> {
         weight_map: Shards,
     }
     let text = files::read_text(path, LARGEST_INDEX)
-        .map_err(|e| format!("cannot be read: {e}; fetch it again"))?;
+        .map_err(|e| format!("cannot be read: {e}; {}", files::remedy(&e)))?;
     let index: Index = serde_json::from_str(&text)
         .map_err(|e| format!("is not a safetensors index: {e}; fetch it again"))?;
     for shard in index.weight_map.values() {
@@ -481,7 +481,7 @@ fn no_weights(folder: &Path) -> String {
 /// safetensors crate; here, sizes are checked against the file before anything is allocated.
 fn read_header(path: &Path) -> Result<(u64, Metadata), String> {
     let mut file =
-        files::open(path).map_err(|e| format!("cannot be opened: {e}; fetch it again"))?;
+        files::open(path).map_err(|e| format!("cannot be opened: {e}; {}", files::remedy(&e)))?;
     let length = file.metadata().map_err(|e| e.to_string())?.len();
     let mut size = [0; 8];
     file.read_exact(&mut size)

@@ -99,7 +99,10 @@ fn end_of_text(folder: &Path, configured: Vec<u32>, vocab: usize) -> Result<Vec<
     let problem = |problem: String| ModelError::from((file.as_path(), problem));
     let ids = match files::read_text(&file, LONGEST) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-        Err(e) => return Err(problem(format!("cannot be read: {e}; fetch it again"))),
+        Err(e) => {
+            let remedy = files::remedy(&e);
+            return Err(problem(format!("cannot be read: {e}; {remedy}")));
+        }
         Ok(text) => {
             let generation: Value = serde_json::from_str(&text)
                 .map_err(|e| problem(format!("not valid JSON: {e}; fetch it again")))?;

@@ -280,7 +280,7 @@ fn read_text(file: &Path, limit: u64) -> Result<Option<String>, ModelError> {
     match files::read_text(file, limit) {
         Ok(text) => Ok(Some(text)),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err((file, format!("cannot be read: {e}; fetch it again")).into()),
+        Err(e) => Err((file, format!("cannot be read: {e}; {}", files::remedy(&e))).into()),
     }
 }
 

@@ -133,7 +133,7 @@ impl RecordError {
         RecordError::Io {
             action,
             path: path.to_owned(),
-            remedy: io_remedy(source.kind()),
+            remedy: io_remedy(action, source.kind()),
             source,
         }
     }
@@ -162,12 +162,15 @@ impl RecordError {
     }
 }
 
-fn io_remedy(kind: io::ErrorKind) -> &'static str {
+fn io_remedy(action: &str, kind: io::ErrorKind) -> &'static str {
     use io::ErrorKind::{
         AlreadyExists, IsADirectory, NotADirectory, NotFound, PermissionDenied, QuotaExceeded,
         ReadOnlyFilesystem, StorageFull, Unsupported,
     };
     match kind {
+        PermissionDenied if ["read", "list"].contains(&action) => {
+            "it may not be read; change its permissions"
+        }
         PermissionDenied => "change its permissions, or choose another folder with --out",
         ReadOnlyFilesystem => "its file system is read-only; choose another folder with --out",
         StorageFull | QuotaExceeded => {

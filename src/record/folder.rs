@@ -70,6 +70,7 @@ impl RunFolder {
             root: root.to_owned(),
             lock: None,
         };
+        refuse_unreadable(&[root, &folder.manifest()])?;
         if !root.is_dir() {
             let problem = "there is no such folder; give the folder that `reachspec run` wrote, such as runs/quickstart";
             return Err(RecordError::unusable(root, problem));
@@ -122,6 +123,12 @@ impl RunFolder {
             .join(format!("predictions.superseded-{number}.json"))
     }
 
+    /// Every sealed predictions that later ones have replaced, as far as they are there.
+    pub fn all_superseded(&self) -> impl Iterator<Item = PathBuf> {
+        let numbered = (1..).map(|number| self.superseded_predictions(number));
+        numbered.take_while(|path| path.exists())
+    }
+
     /// The trial store.
     pub fn trials(&self) -> PathBuf {
         self.root.join("trials.sqlite")
@@ -159,8 +166,7 @@ impl RunFolder {
     /// # Errors
     /// If one cannot be read.
     pub fn hash_evidence(&self) -> Result<BTreeMap<String, String>, RecordError> {
-        let superseded = (1..).map(|number| self.superseded_predictions(number));
-        let mut files: Vec<PathBuf> = superseded.take_while(|path| path.exists()).collect();
+        let mut files: Vec<PathBuf> = self.all_superseded().collect();
         files.extend([self.predictions(), self.trials(), self.verdicts()]);
         self.hash(files)
     }
@@ -188,11 +194,7 @@ impl RunFolder {
     pub fn set_record_aside(&self) -> Result<Option<PathBuf>, RecordError> {
         let mut present: Vec<PathBuf> = RECORD.iter().map(|name| self.root.join(name)).collect();
         present.push(self.root.join("trials.sqlite-journal"));
-        present.extend(
-            (1..)
-                .map(|n| self.superseded_predictions(n))
-                .take_while(|path| path.exists()),
-        );
+        present.extend(self.all_superseded());
         present.retain(|path| path.exists());
         if present.is_empty() {
             return Ok(None);
@@ -285,6 +287,18 @@ impl RunFolder {
             }
         }
         Ok(())
+    }
+}
+
+/// Refuses what may not be looked at: it is there, and says nothing of what it holds.
+fn refuse_unreadable(paths: &[&Path]) -> Result<(), RecordError> {
+    let refused = paths.iter().find_map(|path| {
+        let error = fs::metadata(path).err()?;
+        (error.kind() == io::ErrorKind::PermissionDenied).then_some((path, error))
+    });
+    match refused {
+        None => Ok(()),
+        Some((path, error)) => Err(RecordError::io("read", path, error)),
     }
 }
 

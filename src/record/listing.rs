@@ -63,6 +63,8 @@ pub enum State {
     OtherVersion,
     /// A file is not what was written.
     Damaged,
+    /// A file may not be read, or the system says that it cannot.
+    Unreadable,
 }
 
 /// What a manifest says, as far as a list shows it.
@@ -140,7 +142,8 @@ fn look_at(path: &Path) -> ListedRun {
     if let Err(error) = fill(&mut run) {
         run.state = match error.kind() {
             ErrorKind::Usage => State::OtherVersion,
-            ErrorKind::Failed | ErrorKind::Integrity => State::Damaged,
+            ErrorKind::Failed => State::Unreadable,
+            ErrorKind::Integrity => State::Damaged,
         };
         let mut problem = error.to_string();
         if run.state == State::Damaged && !problem.contains("--fresh") {

@@ -1,6 +1,6 @@
 //! `manifest.json`: what was run, on what, by what; enough to run it again from the folder alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -186,6 +186,14 @@ impl Manifest {
         Ok(())
     }
 
+    /// Whether another start of the same study would leave nothing to be said otherwise: by the same program, from the same spec and model.
+    pub fn is_made_like(&self, other: &Manifest) -> bool {
+        self.program == other.program
+            && self.spec == other.spec
+            && self.overrides == other.overrides
+            && self.environment.model_folder == other.environment.model_folder
+    }
+
     /// What the run ended with.
     ///
     /// # Errors
@@ -249,17 +257,24 @@ impl Manifest {
         if !run.trials().exists() {
             return gone(&run.trials());
         }
-        for path in [run.predictions(), run.verdicts()] {
+        // Predictions that were superseded as well: nothing derives them again.
+        let names = evidence.files.keys();
+        let recorded = names.filter(|name| name.ends_with(".json"));
+        let mut files: BTreeSet<PathBuf> = recorded.map(|name| run.root().join(name)).collect();
+        files.extend(run.all_superseded());
+        for path in files {
             if !path.exists() {
                 return gone(&path);
             }
-            let recorded = evidence.files.get(&run.name_of(&path));
-            if recorded != Some(&reading::record_sha256(&path)?) {
-                return Err(RecordError::integrity(
-                    &path,
-                    "the file was changed after the run ended; restore it from a copy, or start anew with `--fresh`",
-                ));
-            }
+            let now = reading::record_sha256(&path)?;
+            let problem = match evidence.files.get(&run.name_of(&path)) {
+                Some(recorded) if *recorded == now => continue,
+                Some(_) => {
+                    "the file was changed after the run ended; restore it from a copy, or start anew with `--fresh`"
+                }
+                None => "the file was added after the run ended; remove it",
+            };
+            return Err(RecordError::integrity(&path, problem));
         }
         Ok(())
     }

@@ -16,19 +16,14 @@ struct SealedFile {
 }
 
 impl Predictions {
-    /// Whether these are the predictions that stand behind the seal in a folder.
-    pub fn are_sealed(&self, run: &RunFolder) -> bool {
-        SealedPredictions::load(run)
-            .is_ok_and(|earlier| earlier.seal.sha256 == canonical::hash(self))
-    }
-
-    /// Writes the predictions behind a seal. The same predictions keep the seal that they have, and its time; other ones are kept
-    /// beside the new as `predictions.superseded-N.json`.
+    /// Writes the predictions behind a seal. The same predictions keep the seal that they have, and its time; those of another question
+    /// are kept beside the new as `predictions.superseded-N.json`.
     ///
     /// `trials_before`: how many steered trials of held-out or control neurons are recorded already.
     ///
     /// # Errors
-    /// If the file cannot be written, a number is not finite, or the file that is there does not fit its own seal.
+    /// If the file cannot be written, a number is not finite, or the file that is there does not fit its own seal, or says something else
+    /// of the same question: what was sealed, and perhaps published, is not replaced in silence.
     pub fn seal(
         self,
         run: &RunFolder,
@@ -39,6 +34,9 @@ impl Predictions {
             let earlier = SealedPredictions::load(run)?;
             if earlier.seal.sha256 == sha256 {
                 return Ok(earlier);
+            }
+            if earlier.predictions.study == self.study {
+                return Err(not_what_was_sealed(run, &earlier.seal.sha256, &sha256));
             }
             set_aside(run)?;
         }
@@ -83,6 +81,14 @@ impl SealedPredictions {
     }
 }
 
+/// The same question has got another answer than the sealed one.
+fn not_what_was_sealed(run: &RunFolder, sealed: &str, now: &str) -> RecordError {
+    let problem = format!(
+        "these predictions were sealed as {sealed}, and the same study now gives {now}: the trials that they come from were changed, or another machine or program made them; restore trials.sqlite from a copy, go on where they were sealed, or start anew with `--fresh` (which sets this record aside)"
+    );
+    RecordError::integrity(&run.predictions(), problem)
+}
+
 fn set_aside(run: &RunFolder) -> Result<(), RecordError> {
     let (from, to) = (
         run.predictions(),
@@ -105,8 +111,12 @@ pub(super) mod tests {
     use tempfile::TempDir;
 
     pub fn predictions(budget: f64) -> Predictions {
+        of_study("s", budget)
+    }
+
+    fn of_study(study: &str, budget: f64) -> Predictions {
         Predictions {
-            study: "s".into(),
+            study: study.into(),
             screening: Screening {
                 groups: vec![],
                 screens: vec![],
@@ -153,17 +163,30 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn other_predictions_supersede_and_nothing_is_lost() {
+    fn predictions_of_another_question_supersede_and_nothing_is_lost() {
         let parent = TempDir::new().unwrap();
         let run = RunFolder::create_or_open(parent.path()).unwrap();
-        predictions(1.0).seal(&run, 0).unwrap();
+        of_study("a", 1.0).seal(&run, 0).unwrap();
         let first = fs::read(run.predictions()).unwrap();
-        predictions(2.0).seal(&run, 5).unwrap();
+        of_study("b", 2.0).seal(&run, 5).unwrap();
         let second = fs::read(run.predictions()).unwrap();
-        let third = predictions(3.0).seal(&run, 9).unwrap();
+        let third = of_study("c", 3.0).seal(&run, 9).unwrap();
         assert_eq!(third.seal().trials_before, 9);
         assert_eq!(fs::read(run.superseded_predictions(1)).unwrap(), first);
         assert_eq!(fs::read(run.superseded_predictions(2)).unwrap(), second);
+    }
+
+    #[test]
+    fn what_was_sealed_of_a_study_is_not_replaced_by_something_else() {
+        let parent = TempDir::new().unwrap();
+        let run = RunFolder::create_or_open(parent.path()).unwrap();
+        predictions(1.0).seal(&run, 0).unwrap();
+        let bytes = fs::read(run.predictions()).unwrap();
+        let error = predictions(2.0).seal(&run, 0).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Integrity);
+        assert!(error.to_string().contains("--fresh"), "{error}");
+        assert_eq!(fs::read(run.predictions()).unwrap(), bytes);
+        assert!(!run.superseded_predictions(1).exists());
     }
 
     #[test]

@@ -165,28 +165,69 @@ fn a_mount_that_vanishes_is_an_error_and_not_half_a_record() {
     }
 }
 
+/// Whoever owns nothing.
+const NOBODY: &str = "setpriv --reuid=65534 --regid=65534 --clear-groups";
+
+/// Whether nobody can run the program here, and look into the folders around `$OUT`.
+fn nobody_can_run(out: &Path) -> bool {
+    let script =
+        format!("chmod 755 \"${{OUT%/*/*}}\" \"${{OUT%/*}}\"; {NOBODY} \"$PROGRAM\" --version");
+    let tried = shell(&script, out);
+    if !tried.status.success() {
+        eprintln!("skipped: nobody can run the program here: {}", said(&tried));
+    }
+    tried.status.success()
+}
+
+#[test]
+fn what_may_not_be_read_is_not_called_missing_or_damaged() {
+    let folder = tempfile::tempdir().unwrap();
+    let theirs = folder.path().join("theirs");
+    std::fs::create_dir(&theirs).unwrap();
+    let out = theirs.join("run");
+    finish(&out);
+    if !nobody_can_run(&out) {
+        return;
+    }
+    for (hidden, command) in [
+        ("", "verify \"$OUT\""),
+        ("", "export \"$OUT\" --out \"$OUT.parquet\""),
+        ("", "diff \"$OUT\" \"$OUT\""),
+        ("manifest.json", "verify \"$OUT\""),
+        ("trials.sqlite", "verify \"$OUT\""),
+        ("predictions.json", "report \"$OUT\" --out \"$OUT.report\""),
+    ] {
+        let script = format!(
+            "chmod -R a+rX \"$OUT\"; chmod 000 \"$OUT/{hidden}\"; {NOBODY} \"$PROGRAM\" {command}"
+        );
+        let output = shell(&script, &out);
+        let said = said(&output);
+        assert_eq!(output.status.code(), Some(4), "{hidden}, {command}: {said}");
+        assert!(
+            said.contains("may not be read; change its permissions"),
+            "{hidden}, {command}: {said}"
+        );
+    }
+    let script = format!(
+        "chmod -R a+rX \"$OUT\"; chmod 000 \"$OUT/manifest.json\"; {NOBODY} \"$PROGRAM\" runs \"${{OUT%/*}}\""
+    );
+    let listed = said(&shell(&script, &out));
+    assert!(
+        listed.contains("unreadable") && !listed.contains("--fresh"),
+        "{listed}"
+    );
+}
+
 #[test]
 fn a_folder_of_somebody_else_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let theirs = folder.path().join("theirs");
     std::fs::create_dir(&theirs).unwrap();
     let out = theirs.join("run");
-    let nobody = [
-        "setpriv",
-        "--reuid=65534",
-        "--regid=65534",
-        "--clear-groups",
-    ]
-    .join(" ");
-    let can = shell(
-        &format!("chmod 755 \"$OUT/../..\" \"$OUT/..\"; {nobody} \"$PROGRAM\" --version"),
-        &out,
-    );
-    if !can.status.success() {
-        eprintln!("skipped: nobody can run the program here: {}", said(&can));
+    if !nobody_can_run(&out) {
         return;
     }
-    let output = shell(&format!("eval exec {nobody} \"$RUN\""), &out);
+    let output = shell(&format!("eval exec {NOBODY} \"$RUN\""), &out);
     let said = said(&output);
     assert_eq!(output.status.code(), Some(4), "{said}");
     assert!(

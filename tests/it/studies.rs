@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 use reachspec::spec::load_study;
 
 use crate::shared;
+use crate::verify::sql;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -265,6 +266,100 @@ fn a_run_until_the_seal_steers_no_held_out_neuron_and_goes_on_behind_the_same_se
     assert!(ended.status.success());
     assert!(String::from_utf8(ended.stdout).unwrap().contains(seal));
     assert_eq!(read(&run, "predictions.json"), predictions);
+    succeeds(&["verify", run.to_str().unwrap()]);
+}
+
+/// A small study is refused as not what was written, with these words.
+fn small_does_not_hold(out: &Path, more: &[&str], words: &[&str]) {
+    let output = small(out, more);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(5), "{said}");
+    for word in words {
+        assert!(said.contains(word), "{word} is missing in:\n{said}");
+    }
+}
+
+#[test]
+fn a_sealed_run_goes_on_only_from_what_it_was_sealed_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let grid = ["--set", "doses.grid=[0.6, 2]"];
+    let sealed = small(&run, &[&grid[..], &["--until", "seal"]].concat());
+    assert!(sealed.status.success());
+    let (predictions, trials) = (run.join("predictions.json"), run.join("trials.sqlite"));
+    let (before, whole) = (
+        std::fs::read(&predictions).unwrap(),
+        std::fs::read(&trials).unwrap(),
+    );
+    let gone = ["trials.sqlite", "are gone", "--fresh"];
+    std::fs::remove_file(&trials).unwrap();
+    small_does_not_hold(&run, &grid, &gone);
+    std::fs::write(&trials, "").unwrap();
+    small_does_not_hold(&run, &grid, &gone);
+
+    // What the weaker dose gave is said of the stronger one, and the reverse.
+    std::fs::write(&trials, &whole).unwrap();
+    sql(
+        &run,
+        "CREATE TEMP TABLE o AS SELECT * FROM trials;
+         UPDATE trials SET tokens = o.tokens, nll = o.nll, cosines = o.cosines, text = o.text, ended = o.ended FROM o
+         WHERE o.prompt = trials.prompt AND o.setting = trials.setting AND o.layer = trials.layer AND o.neuron = trials.neuron
+           AND o.dose <> trials.dose AND o.dose * trials.dose > 0",
+    );
+    small_does_not_hold(&run, &grid, &["predictions.json", "were sealed as"]);
+    assert_eq!(std::fs::read(&predictions).unwrap(), before);
+
+    std::fs::write(&trials, &whole).unwrap();
+    assert!(small(&run, &grid).status.success());
+    assert_eq!(std::fs::read(&predictions).unwrap(), before);
+    succeeds(&["verify", run.to_str().unwrap()]);
+}
+
+#[test]
+fn superseded_predictions_stay_evidence() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    assert!(small(&run, &["--set", "doses.grid=[0.6]"]).status.success());
+    let grown = ["--set", "doses.grid=[0.6, 1]"];
+    assert!(small(&run, &grown).status.success());
+    let name = "predictions.superseded-1.json";
+    let (file, whole) = (run.join(name), read(&run, name));
+    let backdated = whole.replacen("\"sealed_at\": \"2", "\"sealed_at\": \"1", 1);
+    assert_ne!(backdated, whole);
+    std::fs::write(&file, backdated).unwrap();
+    small_does_not_hold(&run, &grown, &[name, "was changed after the run ended"]);
+    std::fs::remove_file(&file).unwrap();
+    small_does_not_hold(&run, &grown, &[name, "is gone since the run ended"]);
+    std::fs::write(&file, &whole).unwrap();
+    let added = run.join("predictions.superseded-2.json");
+    std::fs::write(&added, &whole).unwrap();
+    small_does_not_hold(&run, &grown, &["superseded-2.json", "was added"]);
+    let at = run.to_str().unwrap();
+    assert_eq!(reachspec(&["verify", at]).status.code(), Some(5));
+    std::fs::remove_file(&added).unwrap();
+    assert!(small(&run, &grown).status.success());
+    succeeds(&["verify", at]);
+}
+
+#[test]
+fn a_run_with_nothing_to_do_leaves_its_record_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let grid = ["--set", "doses.grid=[0.6]"];
+    assert!(small(&run, &grid).status.success());
+    let files = ["manifest.json", "verdicts.json", "report.md"];
+    let before = files.map(|file| read(&run, file));
+    let trials = std::fs::read(run.join("trials.sqlite")).unwrap();
+    let again = small(&run, &grid);
+    assert!(again.status.success());
+    let said = String::from_utf8(again.stdout).unwrap();
+    assert!(said.contains(": 0 rollouts run, "), "{said}");
+    assert_eq!(files.map(|file| read(&run, file)), before);
+    assert_eq!(std::fs::read(run.join("trials.sqlite")).unwrap(), trials);
+    // Another title is another spec, and goes into manifest and report.
+    let titled = ["--set", "title=Another"];
+    assert!(small(&run, &[&grid[..], &titled].concat()).status.success());
+    assert!(read(&run, "report.md").contains("Another"));
     succeeds(&["verify", run.to_str().unwrap()]);
 }
 

@@ -79,10 +79,17 @@ pub fn files(run: &RunFolder, manifest: Option<&Manifest>) -> Result<Check, Reco
                 match record_sha256(&path) {
                     Ok(hash) if hash == *recorded => {}
                     Ok(_) => check.problem(name, "the file was changed after the run ended"),
+                    Err(error @ RecordError::Io { .. }) => return Err(error),
                     Err(error) => check.failure(run, &error),
                 }
             }
             _ => check.problem(name, "the file is gone since the run ended"),
+        }
+    }
+    for path in run.all_superseded() {
+        let name = run.name_of(&path);
+        if !evidence.files.contains_key(&name) {
+            check.problem(name, "the file was added after the run ended");
         }
     }
     if journal(run) {

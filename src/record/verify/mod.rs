@@ -173,7 +173,9 @@ impl Check {
             RecordError::Integrity { path, problem } | RecordError::Unusable { path, problem } => {
                 (run.name_of(path), problem.clone())
             }
-            RecordError::Store { path, .. } => (run.name_of(path), whole(error)),
+            RecordError::Store { path, .. } | RecordError::Io { path, .. } => {
+                (run.name_of(path), whole(error))
+            }
             other => (run.name_of(run.root()), whole(other)),
         };
         self.problem(file, problem);

@@ -11,6 +11,17 @@ use crate::study::Study;
 /// Files that say how tokens become text.
 const TEXT: [&str; 3] = ["config.json", "tokenizer.json", "tokenizer_config.json"];
 
+/// The run noted a relative path as it was given: from elsewhere, that may lead to another model.
+fn other_file(folder: &Path) -> String {
+    let problem = "the file is not the one that the run was made with";
+    match folder.is_relative() {
+        false => problem.into(),
+        true => format!(
+            "{problem} (it was looked for from the current folder; `--model DIR` says where the model is)"
+        ),
+    }
+}
+
 /// Compares the files in a folder, and reads the tokenizer where its files are those of the run. Weights need not be there.
 ///
 /// # Errors
@@ -29,8 +40,7 @@ pub fn files(study: &Study, folder: &Path) -> Result<(Check, Option<TextCodec>),
             compared += 1;
             if file_sha256(&path)? != *recorded {
                 same_text &= !is_text;
-                let problem = "the file is not the one that the run was made with";
-                check.problem(path.display().to_string(), problem);
+                check.problem(path.display().to_string(), other_file(folder));
             }
         } else if is_text {
             same_text = false;
