@@ -357,7 +357,7 @@ fn a_run_with_nothing_to_do_leaves_its_record_as_it_is() {
     assert_eq!(files.map(|file| read(&run, file)), before);
     assert_eq!(std::fs::read(run.join("trials.sqlite")).unwrap(), trials);
     // Another title is another spec, and goes into manifest and report.
-    let titled = ["--set", "title=Another"];
+    let titled = ["--set", "report.title=Another"];
     assert!(small(&run, &[&grid[..], &titled].concat()).status.success());
     assert!(read(&run, "report.md").contains("Another"));
     succeeds(&["verify", run.to_str().unwrap()]);
