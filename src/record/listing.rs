@@ -2,6 +2,7 @@
 //! `verify` to say.
 
 use std::fs::{self, File};
+use std::io::ErrorKind::PermissionDenied;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -63,7 +64,7 @@ pub enum State {
     OtherVersion,
     /// A file is not what was written.
     Damaged,
-    /// A file may not be read, or the system says that it cannot.
+    /// A file may not be read.
     Unreadable,
 }
 
@@ -140,10 +141,12 @@ fn look_at(path: &Path) -> ListedRun {
         problem: None,
     };
     if let Err(error) = fill(&mut run) {
-        run.state = match error.kind() {
-            ErrorKind::Usage => State::OtherVersion,
-            ErrorKind::Failed => State::Unreadable,
-            ErrorKind::Integrity => State::Damaged,
+        run.state = match (error.kind(), &error) {
+            (ErrorKind::Usage, _) => State::OtherVersion,
+            (_, RecordError::Io { source, .. }) if source.kind() == PermissionDenied => {
+                State::Unreadable
+            }
+            _ => State::Damaged,
         };
         let mut problem = error.to_string();
         if run.state == State::Damaged && !problem.contains("--fresh") {
