@@ -9,8 +9,10 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::checkpoint::{Checkpoint, dtype_name};
+use super::decoder::Decoder;
 use super::families::{self, Family};
 use super::keys::Keys;
+use super::tensors::Tensors;
 use super::tokenizer::TextCodec;
 use super::{ModelError, Shape};
 use crate::files;
@@ -72,6 +74,24 @@ impl ModelHeader {
             shape,
             family,
         })
+    }
+
+    /// Reads the weights.
+    ///
+    /// # Errors
+    /// A damaged checkpoint, or one whose every logit is the same whatever comes before.
+    pub fn decoder(&self) -> Result<Decoder, ModelError> {
+        let checkpoint = Checkpoint::open(&self.folder)?;
+        let decoder = self.family.build(&mut Tensors::of(&checkpoint))?;
+        match decoder.silenced_by() {
+            None => Ok(decoder),
+            Some(part) => {
+                let problem = format!(
+                    "{part} is all zeros, so no token depends on what a neuron writes: the checkpoint is damaged; fetch or convert it again"
+                );
+                Err((self.folder.as_path(), problem).into())
+            }
+        }
     }
 }
 
