@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use super::checkpoint::{Checkpoint, dtype_name};
 use super::decoder::Decoder;
 use super::families::{self, Family};
+use super::json;
 use super::keys::Keys;
 use super::tensors::Tensors;
 use super::tokenizer::TextCodec;
@@ -123,6 +124,8 @@ fn end_of_text(folder: &Path, configured: Vec<u32>, vocab: usize) -> Result<Vec<
         Ok(text) => {
             let generation: Value = serde_json::from_str(&text)
                 .map_err(|e| problem(format!("not valid JSON: {e}; fetch it again")))?;
+            json::check_keys(text.as_bytes())
+                .map_err(|e| problem(format!("{e}; correct the file, or fetch it again")))?;
             let object = (generation.as_object())
                 .ok_or_else(|| problem("is not a mapping; fetch it again".into()))?;
             Keys(object).token_ids("eos_token_id").map_err(problem)?
