@@ -97,6 +97,25 @@ impl<'a> CollapseRule<'a> {
     }
 }
 
+/// Whether a detector fires on any text of so many tokens: if on none of one token over and over, then on no other.
+pub fn can_fire(settings: &Coherence, detector: Detector, tokens: usize) -> bool {
+    match detector {
+        Detector::Repetition => {
+            let RepetitionSpec {
+                min_repeats,
+                min_tokens,
+                ..
+            } = settings.repetition;
+            min_repeats.max(min_tokens) <= tokens
+        }
+        Detector::Distinct => {
+            let DistinctSpec { n, below } = settings.distinct;
+            1.0 < below * (tokens + 1).saturating_sub(n) as f64
+        }
+        Detector::Likelihood | Detector::Oracle => true,
+    }
+}
+
 /// Whether a rollout has come into a loop: a block of at most `max_period` tokens stands `min_repeats` times in a row, over at least `min_tokens` tokens.
 pub fn repeats(tokens: &[TokenId], settings: &RepetitionSpec) -> bool {
     (1..=settings.max_period.min(tokens.len())).any(|period| {
@@ -125,6 +144,7 @@ fn lacks_distinct(tokens: &[TokenId], settings: &DistinctSpec) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::coherence::LikelihoodSpec;
 
     #[test]
     fn loops_are_found_and_lists_are_not() {
@@ -147,5 +167,34 @@ mod tests {
         assert!(lacks_distinct(&[1, 1, 1, 1, 1], &settings));
         assert!(!lacks_distinct(&[1, 2, 3, 4], &settings));
         assert!(!lacks_distinct(&[1], &settings));
+    }
+
+    #[test]
+    fn what_can_fire_fires_on_one_token_over_and_over() {
+        let mut settings = Coherence {
+            collapsed_if: Vec::new(),
+            likelihood: LikelihoodSpec::default(),
+            repetition: RepetitionSpec::default(),
+            distinct: DistinctSpec::default(),
+            oracle: None,
+        };
+        let sizes = [(1_usize, 2_usize), (2, 5), (3, 9), (40, 2)];
+        for (tokens, (few, many)) in (0..12).flat_map(|n| sizes.map(|size| (n, size))) {
+            let alike = vec![7; tokens];
+            (
+                settings.repetition.min_repeats,
+                settings.repetition.min_tokens,
+            ) = (few.max(2), many);
+            (settings.distinct.n, settings.distinct.below) = (few, 1.0 / many as f64);
+            let can = |detector| can_fire(&settings, detector, tokens);
+            assert_eq!(
+                can(Detector::Repetition),
+                repeats(&alike, &settings.repetition)
+            );
+            assert_eq!(
+                can(Detector::Distinct),
+                lacks_distinct(&alike, &settings.distinct)
+            );
+        }
     }
 }

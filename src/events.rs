@@ -73,7 +73,7 @@ pub enum Event {
         seal: String,
         /// When they were sealed, RFC 3339 in UTC; earlier than this run where it found them as they are.
         at: String,
-        /// Rollouts of held-out or control neurons that stood in the run folder before: 0 unless an earlier run was extended.
+        /// Rollouts of held-out or control neurons that stood in the run folder before: 0 unless an earlier run was extended, or lost its predictions.
         trials_before: usize,
     },
     /// Something that a person should know.

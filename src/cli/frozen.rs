@@ -104,7 +104,7 @@ fn refuse_extended(record: &RunRecord) -> Result<(), Failure> {
     match record.sealed.seal().trials_before {
         0 => Ok(()),
         before => Err(Failure::Rejected(anyhow!(
-            "this run was extended: {} of held-out or control neurons stood in its record when the predictions were sealed, which its report says, and no run in one go gives that report again; make it anew with `reachspec run SPEC --fresh --accept`",
+            "this run was not made in one go: {} of held-out or control neurons stood in its record when the predictions were sealed, which its report says, and no other run gives that report again; make it anew with `reachspec run SPEC --fresh --accept`",
             counted(before, "rollout")
         ))),
     }

@@ -15,6 +15,7 @@ use serde::Deserialize;
 
 use super::ModelError;
 use super::families::{self, Family};
+use super::json;
 use super::tensors::Expected;
 use crate::files;
 
@@ -428,8 +429,9 @@ pub fn read_index(path: &Path) -> Result<Shards, String> {
     }
     let text = files::read_text(path, LARGEST_INDEX)
         .map_err(|e| format!("cannot be read: {e}; {}", files::remedy(&e)))?;
-    let index: Index = serde_json::from_str(&text)
-        .map_err(|e| format!("is not a safetensors index: {e}; fetch it again"))?;
+    let none = |e: serde_json::Error| format!("is not a safetensors index: {e}; fetch it again");
+    let index: Index = serde_json::from_str(&text).map_err(none)?;
+    json::check_keys(text.as_bytes()).map_err(none)?;
     for shard in index.weight_map.values() {
         // A shard is a file of this folder: an index cannot make us read elsewhere.
         if Path::new(shard).file_name() != Some(shard.as_ref()) {
@@ -494,12 +496,14 @@ fn read_header(path: &Path) -> Result<(u64, Metadata), String> {
     }
     let mut header = vec![0; size as usize];
     file.read_exact(&mut header).map_err(|e| e.to_string())?;
-    let metadata: Metadata = serde_json::from_slice(&header).map_err(|e| {
+    let damaged = |e: serde_json::Error| {
         format!(
             "has a damaged safetensors header: {}; fetch it again",
             header_problem(&e)
         )
-    })?;
+    };
+    let metadata: Metadata = serde_json::from_slice(&header).map_err(damaged)?;
+    json::check_keys(&header).map_err(damaged)?;
     let data = 8 + size;
     let announced = data.saturating_add(metadata.data_len() as u64);
     match announced == length {

@@ -219,6 +219,18 @@ fn write(norm: &Option<Norm>, scratch: &mut Scratch, x: &mut [f32]) {
 }
 
 impl Decoder {
+    /// The part behind the last block that lets nothing through, if one does: with it, no steering has an effect.
+    pub fn silenced_by(&self) -> Option<&'static str> {
+        let unembedding = &self.vocabulary.unembedding;
+        let is_zero = |weight: f32| weight == 0.0;
+        if self.norm.gain().iter().copied().all(is_zero) {
+            return Some("the gain of the final norm");
+        }
+        let silent =
+            (0..unembedding.outputs()).all(|token| unembedding.of_output(token).all(is_zero));
+        silent.then_some("the unembedding")
+    }
+
     /// Runs a batch through every block and the final norm. Keys and values of its rows are in their sequences afterwards.
     pub fn forward(
         &self,

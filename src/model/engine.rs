@@ -6,13 +6,11 @@ use std::thread;
 use candle_core::{DType, Device};
 
 use super::check::{self, Readout};
-use super::checkpoint::Checkpoint;
 use super::decoder::Decoder;
 use super::lane::Lane;
 use super::lanes::{Lanes, Load, PROGRAM, Resources};
 use super::observe::observe;
 use super::tensor::{TensorDecoder, attributions};
-use super::tensors::Tensors;
 use super::work::{Outcome, Task, Work};
 use super::{
     Attribution, Cell, Detokenizer, FfnNorm, FirstStep, LanguageModel, ModelError, ModelHeader,
@@ -44,8 +42,7 @@ impl Transformer {
             prompt: 1,
         };
         Lanes::new(&header.family.sizes(), least, resources)?;
-        let checkpoint = Checkpoint::open(&header.folder)?;
-        let decoder = header.family.build(&mut Tensors::of(&checkpoint))?;
+        let decoder = header.decoder()?;
         Ok(Self {
             header,
             decoder,

@@ -9,8 +9,11 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::checkpoint::{Checkpoint, dtype_name};
+use super::decoder::Decoder;
 use super::families::{self, Family};
+use super::json;
 use super::keys::Keys;
+use super::tensors::Tensors;
 use super::tokenizer::TextCodec;
 use super::{ModelError, Shape};
 use crate::files;
@@ -73,6 +76,24 @@ impl ModelHeader {
             family,
         })
     }
+
+    /// Reads the weights.
+    ///
+    /// # Errors
+    /// A damaged checkpoint, or one whose every logit is the same whatever comes before.
+    pub fn decoder(&self) -> Result<Decoder, ModelError> {
+        let checkpoint = Checkpoint::open(&self.folder)?;
+        let decoder = self.family.build(&mut Tensors::of(&checkpoint))?;
+        match decoder.silenced_by() {
+            None => Ok(decoder),
+            Some(part) => {
+                let problem = format!(
+                    "{part} is all zeros, so no token depends on what a neuron writes: the checkpoint is damaged; fetch or convert it again"
+                );
+                Err((self.folder.as_path(), problem).into())
+            }
+        }
+    }
 }
 
 /// The configuration, and the end-of-text tokens that it names.
@@ -106,6 +127,8 @@ fn end_of_text(folder: &Path, configured: Vec<u32>, vocab: usize) -> Result<Vec<
         Ok(text) => {
             let generation: Value = serde_json::from_str(&text)
                 .map_err(|e| problem(format!("not valid JSON: {e}; fetch it again")))?;
+            json::check_keys(text.as_bytes())
+                .map_err(|e| problem(format!("{e}; correct the file, or fetch it again")))?;
             let object = (generation.as_object())
                 .ok_or_else(|| problem("is not a mapping; fetch it again".into()))?;
             Keys(object).token_ids("eos_token_id").map_err(problem)?

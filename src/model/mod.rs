@@ -13,6 +13,7 @@ pub mod engine;
 pub mod families;
 mod group;
 pub mod header;
+mod json;
 pub mod kernels;
 pub mod keys;
 mod kv_cache;

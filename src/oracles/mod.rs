@@ -23,6 +23,7 @@ use crate::spec::oracle::{ExactMode, WhichNumber};
 pub use judge::{Judge, Judgement};
 pub use lexicon::is_word;
 pub use numbers::parse_number;
+pub use script::has_letters;
 
 /// The bytes of a text that decided its judgement: from `start` to before `end`, on character boundaries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -13,20 +13,26 @@ pub struct ScriptJudge {
     pub at_least: f64,
 }
 
+/// Whether a character is a letter that is counted. What several scripts have in common tells none of them.
+fn is_counted(character: char) -> bool {
+    let shared = [Script::Common, Script::Inherited, Script::Unknown];
+    character.is_alphabetic() && !shared.contains(&character.script())
+}
+
+/// Whether any letter of a script is counted.
+pub fn has_letters(script: Script) -> bool {
+    (char::MIN..=char::MAX).any(|c| c.script() == script && is_counted(c))
+}
+
 impl ScriptJudge {
     pub fn judge(&self, text: &str) -> Judgement {
         let (mut letters, mut inside) = (0_usize, 0_usize);
         // From the first counted letter to the last.
         let mut span: Option<Range<usize>> = None;
-        for (at, letter) in text.char_indices().filter(|(_, c)| c.is_alphabetic()) {
-            match letter.script() {
-                Script::Common | Script::Inherited | Script::Unknown => {}
-                script => {
-                    letters += 1;
-                    span = Some(span.map_or(at, |s| s.start)..at + letter.len_utf8());
-                    inside += usize::from(script == self.script);
-                }
-            }
+        for (at, letter) in text.char_indices().filter(|&(_, c)| is_counted(c)) {
+            letters += 1;
+            span = Some(span.map_or(at, |s| s.start)..at + letter.len_utf8());
+            inside += usize::from(letter.script() == self.script);
         }
         let rule = format!(
             "{inside} of {letters} letters are {}",
@@ -63,5 +69,15 @@ mod tests {
             at_least: 1.0,
         };
         assert_eq!(judge.judge("1 漢字。").span, Some(2..8));
+    }
+
+    #[test]
+    fn scripts_without_a_letter_of_their_own_are_known() {
+        for script in [Script::Common, Script::Inherited, Script::Unknown] {
+            assert!(!has_letters(script), "{script:?}");
+        }
+        for script in [Script::Latin, Script::Han, Script::Adlam] {
+            assert!(has_letters(script), "{script:?}");
+        }
     }
 }

@@ -138,8 +138,14 @@ impl RecordError {
         }
     }
 
-    /// An SQLite error, with its remedy.
+    /// An SQLite error, with its remedy. A value of another kind than the program writes is one that somebody changed.
     pub fn store(action: &'static str, path: &Path, source: rusqlite::Error) -> Self {
+        if is_of_another_kind(&source) {
+            let problem = format!(
+                "the trial store could not {action}: {source}; the file was changed: restore it from a copy, or start anew with `--fresh`"
+            );
+            return Self::integrity(path, problem);
+        }
         RecordError::Store {
             action,
             path: path.to_owned(),
@@ -160,6 +166,15 @@ impl RecordError {
             problem: problem.into(),
         }
     }
+}
+
+/// Whether a row was read, and holds a value that is not of the type, length or range of its column.
+pub(super) fn is_of_another_kind(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType};
+    matches!(
+        error,
+        InvalidColumnType(..) | FromSqlConversionFailure(..) | IntegralValueOutOfRange(..)
+    )
 }
 
 fn io_remedy(action: &str, kind: io::ErrorKind) -> &'static str {

@@ -145,6 +145,9 @@ fn a_seal_that_came_late_is_said_plainly() {
     let report = rendered(&fixture);
     for text in [&report.markdown, &report.html] {
         assert!(text.contains("Not prospective throughout: 12 steered trials"));
+        // A run that was killed may have lost them: it was not extended.
+        let causes = "(the run was extended, or its earlier predictions were lost)";
+        assert!(text.contains(causes));
     }
     assert!(
         !rendered(&Fixture::new())

@@ -345,6 +345,12 @@ const VALUES: &[Case] = &[
     ("write direction of length 0, in a run", Run, |m| {
         m.numbers(DOWN, &[0.0; 128 * 384]);
     }),
+    ("final norm of zeros, in a run", Run, |m| {
+        m.numbers(NORM, &[0.0; 128])
+    }),
+    ("unembedding of zeros, in a run", Run, |m| {
+        m.numbers("model.embed_tokens.weight", &[0.0; 356 * 128])
+    }),
 ];
 
 const FILES: &[Case] = &[

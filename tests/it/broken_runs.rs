@@ -227,6 +227,9 @@ const STORES: &[Case] = &[
     ("a neuron that is none", |r| {
         r.sql("UPDATE trials SET layer = -1 WHERE layer IS NOT NULL")
     }),
+    ("a key of 32 bytes", |r| {
+        r.sql("INSERT INTO keys SELECT zeroblob(32), min(id) FROM trials")
+    }),
     ("outcomes that are none", |r| {
         r.sql("UPDATE outcomes SET json = '{\"no\": ' || id || '}'")
     }),

@@ -185,6 +185,36 @@ fn every_misfit_is_listed_at_once() {
 }
 
 #[test]
+fn a_key_that_stands_twice_is_refused_even_where_both_say_the_same() {
+    let twice = |key: &str, text: &str| {
+        let value: serde_json::Value = serde_json::from_str(text).unwrap();
+        text.replacen('{', &format!("{{\"{key}\": {},", value[key]), 1)
+    };
+    let model = TinyModel::new();
+    model.write("config.json", twice("model_type", &config().to_string()));
+    header_error(&model, "config.json", &["`model_type` stands there twice"]);
+
+    let model = TinyModel::new();
+    let generation = r#"{"eos_token_id": 2, "eos_token_id": 2}"#;
+    model.write("generation_config.json", generation);
+    let said = "`eos_token_id` stands there twice";
+    header_error(&model, "generation_config.json", &[said]);
+
+    let model = TinyModel::new();
+    let stored = std::fs::read(model.file("model.safetensors")).unwrap();
+    let (size, rest) = stored.split_first_chunk().unwrap();
+    let (header, data) = rest.split_at(u64::from_le_bytes(*size) as usize);
+    let header = twice(DOWN, std::str::from_utf8(header).unwrap());
+    let size = (header.len() as u64).to_le_bytes();
+    model.write(
+        "model.safetensors",
+        [&size[..], header.as_bytes(), data].concat(),
+    );
+    let said = format!("`{DOWN}` stands there twice");
+    header_error(&model, "model.safetensors", &[&said]);
+}
+
+#[test]
 fn a_configuration_with_absurdly_many_layers_is_refused_quickly() {
     let model = TinyModel::new();
     let mut config = config();

@@ -193,8 +193,8 @@ fn what_only_a_dose_overflows_names_the_dose() {
     }
 }
 
-#[test]
-fn a_cap_does_not_make_a_number_of_an_infinite_logit() {
+/// The shipped Gemma 2 with other weights: `change(tensor, element, weight)`. The gain of its norms is 1 + weight.
+fn gemma(change: impl Fn(&str, usize, f32) -> f32) -> tempfile::TempDir {
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/models/tiny-gemma2");
     let folder = tempfile::tempdir().unwrap();
     for file in ["config.json", "tokenizer.json"] {
@@ -206,21 +206,11 @@ fn a_cap_does_not_make_a_number_of_an_infinite_logit() {
         .map(|(name, view)| {
             let numbers = view.data().chunks_exact(4);
             let numbers = numbers.map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap()));
-            // The final norm, whose gain is 1 + weight, leaves one channel: products overflow, and no sum of two makes NaN of them.
-            let change = |(channel, x): (usize, f32)| match (name.as_str(), channel) {
-                ("model.norm.weight", 0) => 1e38,
-                ("model.norm.weight", _) => -1.0,
-                ("model.embed_tokens.weight", _) => 1e4 * x,
-                _ => x,
-            };
             let bytes = numbers
                 .enumerate()
-                .flat_map(|number| change(number).to_le_bytes());
-            (
-                name.clone(),
-                view.shape().to_vec(),
-                bytes.collect::<Vec<u8>>(),
-            )
+                .flat_map(|(element, x)| change(&name, element, x).to_le_bytes())
+                .collect::<Vec<u8>>();
+            (name, view.shape().to_vec(), bytes)
         })
         .collect();
     let views = changed.iter().map(|(name, shape, bytes)| {
@@ -229,11 +219,57 @@ fn a_cap_does_not_make_a_number_of_an_infinite_logit() {
         (name.as_str(), view.unwrap())
     });
     safetensors::serialize_to_file(views, None, &folder.path().join("model.safetensors")).unwrap();
+    folder
+}
+
+#[test]
+fn a_cap_does_not_make_a_number_of_an_infinite_logit() {
+    // The final norm leaves one channel: products overflow, and no sum of two makes NaN of them.
+    let folder = gemma(|name, channel, x| match (name, channel) {
+        ("model.norm.weight", 0) => 1e38,
+        ("model.norm.weight", _) => -1.0,
+        ("model.embed_tokens.weight", _) => 1e4 * x,
+        _ => x,
+    });
     for (name, model) in both(folder.path()) {
         let found = rollout(&*model, cell(None)).unwrap_or_else(|| panic!("{name} is silent"));
         assert!(found.contains("a logit is not finite"), "{name}: {found}");
         assert!(observation(&*model).is_some(), "{name}");
     }
+}
+
+/// What the two engines say of a folder whose weights they load.
+fn loaded(folder: &Path) -> [Result<(), String>; 2] {
+    let header = || ModelHeader::read(folder).unwrap();
+    let engine = Transformer::load(header(), Resources::of_machine()).map(drop);
+    let candle = TensorTransformer::load(header(), &Device::Cpu, Dtype::F32).map(drop);
+    [engine, candle].map(|result| result.map_err(|error| error.to_string()))
+}
+
+#[test]
+fn a_model_that_no_neuron_can_make_say_anything_is_refused() {
+    let gains = |weight| {
+        gemma(move |name, _, x| {
+            if name == "model.norm.weight" {
+                weight
+            } else {
+                x
+            }
+        })
+    };
+    let [head, norm] = ["lm_head.weight", "model.norm.weight"].map(|name| scaled(&[(name, 0.0)]));
+    let none = gains(-1.0);
+    for (folder, said) in [
+        (head.path(), "the unembedding is all zeros"),
+        (norm.path(), "the gain of the final norm is all zeros"),
+        (none.path(), "the gain of the final norm is all zeros"),
+    ] {
+        for loaded in loaded(folder) {
+            let error = loaded.expect_err(said);
+            assert!(error.contains(said), "{error}");
+        }
+    }
+    assert_eq!(loaded(gains(0.0).path()), [Ok(()), Ok(())]);
 }
 
 #[test]

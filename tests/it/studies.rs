@@ -374,7 +374,7 @@ fn an_extended_run_cannot_be_accepted() {
     assert_eq!(extended.status.code(), Some(2));
     let message = String::from_utf8(extended.stderr).unwrap();
     assert!(
-        message.contains("this run was extended") && message.contains("--fresh --accept"),
+        message.contains("this run was not made in one go") && message.contains("--fresh --accept"),
         "{message}"
     );
     assert!(!committed.exists());

@@ -19,6 +19,7 @@ mod qwen3;
 use serde_json::Value;
 
 use super::decoder::{Decoder, Sizes};
+use super::json;
 use super::keys::Keys;
 use super::tensors::{Expected, Order, Tensors};
 use super::{ModelError, Shape};
@@ -86,6 +87,7 @@ const SUPPORTED: [&str; 11] = [
 /// Reads the text of a `config.json`. Refuses what this program does not compute, rather than computing something else.
 pub fn read(text: &str) -> Result<(Box<dyn Family>, Vec<u32>), String> {
     let value: Value = serde_json::from_str(text).map_err(|e| format!("not valid JSON: {e}"))?;
+    json::check_keys(text.as_bytes()).map_err(|e| e.to_string())?;
     let object = value.as_object().ok_or("is not a mapping")?;
     let keys = Keys(object);
     if keys.get("quantization_config").is_some() {

@@ -11,8 +11,6 @@ mod weights;
 use candle_core::{DType, Device};
 
 use super::check::{self, Readout};
-use super::checkpoint::Checkpoint;
-use super::tensors::Tensors;
 use super::{
     Attribution, Cell, Detokenizer, FfnNorm, FirstStep, LanguageModel, ModelError, ModelHeader,
     Observed, Probe, Rollout, Sequence, Shape,
@@ -45,8 +43,7 @@ impl TensorTransformer {
             Dtype::Bf16 => DType::BF16,
             Dtype::F16 => DType::F16,
         };
-        let checkpoint = Checkpoint::open(&header.folder)?;
-        let decoder = header.family.build(&mut Tensors::of(&checkpoint))?;
+        let decoder = header.decoder()?;
         Ok(Self {
             decoder: TensorDecoder::new(decoder, device, number_type)?,
             header,

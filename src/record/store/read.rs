@@ -12,7 +12,7 @@ use super::TrialStore;
 use super::write::Setting;
 use crate::model::{Rollout, Steering};
 use crate::record::canonical;
-use crate::record::error::RecordError;
+use crate::record::error::{RecordError, is_of_another_kind};
 use crate::record::key::{ModelFingerprint, TrialKey};
 use crate::record::packing::{unpack_measurements, unpack_tokens};
 use crate::record::trial::{Trial, TrialInputs};
@@ -25,6 +25,9 @@ pub(super) const COLUMNS: &str = "prompts.tokens, settings.json, trials.seed, tr
 /// What [`COLUMNS`] is read from, behind a table that has `trial`.
 pub(super) const JOINS: &str = "JOIN trials ON trials.id = trial \
      JOIN prompts ON prompts.id = trials.prompt JOIN settings ON settings.id = trials.setting";
+
+/// What is said to have failed where a key is none.
+const READ_KEYS: &str = "read its table `keys`";
 
 /// Fingerprint of all trials of a store, with their judgements: the same for the same ones, in whatever order they were recorded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,7 +78,7 @@ impl TrialStore {
             let keys = statement.query_map([], |row| Ok(TrialKey::from_bytes(row.get(0)?)))?;
             keys.collect::<rusqlite::Result<HashSet<_>>>()
         };
-        read().map_err(|e| self.error("list its trials", e))
+        read().map_err(|e| self.error(READ_KEYS, e))
     }
 
     /// How many steered trials there are of each neuron.
@@ -118,7 +121,8 @@ impl TrialStore {
         let mut statement = self.connection.prepare(&sql).map_err(error)?;
         let mut rows = statement.query([]).map_err(error)?;
         while let Some(row) = rows.next().map_err(error)? {
-            let key = TrialKey::from_bytes(row.get(11).map_err(error)?);
+            let key = row.get(11).map_err(|e| self.error(READ_KEYS, e))?;
+            let key = TrialKey::from_bytes(key);
             visit(key, trial_at(row, &self.path)?)?;
         }
         Ok(())
@@ -235,13 +239,12 @@ pub(super) fn get(
 
 /// The trial in a row that begins with [`COLUMNS`].
 pub(super) fn trial_at(row: &Row<'_>, path: &Path) -> Result<Trial, RecordError> {
-    use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType};
-    let raw = RawTrial::read(row).map_err(|e| match e {
-        InvalidColumnType(..) | FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) => {
+    let raw = RawTrial::read(row).map_err(|e| match is_of_another_kind(&e) {
+        true => {
             let problem = format!("a trial is none any more: the row was changed ({e})");
             RecordError::integrity(path, problem)
         }
-        e => RecordError::store("read a trial", path, e),
+        false => RecordError::store("read a trial", path, e),
     })?;
     let text = raw.text.clone();
     raw.unpack().ok_or_else(|| {

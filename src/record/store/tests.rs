@@ -279,6 +279,8 @@ fn changed_rows_are_found() {
         "UPDATE prompts SET tokens = x'05' WHERE id = 1",
         "UPDATE keys SET trial = 3 - trial",
         "UPDATE keys SET key = zeroblob(16) WHERE trial = 1",
+        "UPDATE keys SET key = key || x'00' WHERE trial = 1",
+        "INSERT INTO keys VALUES (zeroblob(32), 1)",
         "DELETE FROM trials WHERE id = 1",
         "DELETE FROM keys WHERE trial = 1",
         "DELETE FROM keys WHERE trial = 1; DELETE FROM trials WHERE id = 1",
@@ -292,6 +294,21 @@ fn changed_rows_are_found() {
         match store.check() {
             Ok(after) => assert_ne!(after, before, "{change}"),
             Err(error) => assert_eq!(error.kind(), ErrorKind::Integrity, "{change}: {error}"),
+        }
+    }
+}
+
+#[test]
+fn keys_of_another_kind_or_length_name_their_table() {
+    for key in ["zeroblob(32)", "'seven'", "7"] {
+        let folder = TempDir::new().unwrap();
+        let mut store = store(&folder, "s");
+        store.insert(&[trial(1, None, "a")]).unwrap();
+        let change = format!("INSERT INTO keys VALUES ({key}, 1)");
+        store.connection.execute_batch(&change).unwrap();
+        for error in [store.keys().map(drop), store.check().map(drop)].map(Result::unwrap_err) {
+            assert_eq!(error.kind(), ErrorKind::Integrity, "{key}: {error}");
+            assert!(error.to_string().contains("`keys`"), "{key}: {error}");
         }
     }
 }

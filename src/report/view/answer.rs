@@ -247,7 +247,7 @@ pub fn cautions(input: &Input) -> Vec<String> {
     }
     if input.seal.trials_before > 0 {
         cautions.push(format!(
-            "Not prospective throughout: {} of held-out or control neurons already stood in the record when the predictions were sealed, because the run was extended.",
+            "Not prospective throughout: {} of held-out or control neurons already stood in the record when these predictions were sealed (the run was extended, or its earlier predictions were lost).",
             counted(input.seal.trials_before, "steered trial")
         ));
     }

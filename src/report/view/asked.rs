@@ -294,7 +294,7 @@ pub fn provenance(input: &Input) -> Provenance {
         sealed: match input.seal.trials_before {
             0 => "Sealed before the first steered rollout of a held-out or control neuron.".into(),
             n => format!(
-                "Sealed when {} already stood in the record: the run was extended, so its predictions are not prospective throughout.",
+                "Sealed when {} already stood in the record: the run was extended, or its earlier predictions were lost, so these are not prospective throughout.",
                 counted(n, "steered trial")
             ),
         },

@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 
 use super::context::Context;
 use super::oracle::{expected_values, oracle};
+use crate::coherence::can_fire;
 use crate::spec::StudySpec;
 use crate::spec::ceiling::Predictor;
 use crate::spec::coherence::Detector;
 use crate::spec::neurons::Role;
 use crate::spec::path::SpecPath;
 use crate::spec::report::ReportSpec;
-use crate::study::{Ceiling, Coherence, Prompt, Thresholds};
+use crate::spec::suggest;
+use crate::study::{Ceiling, Coherence, Prompt, Rollout, Thresholds};
+use crate::units::Horizon;
 
 /// How the ceiling is predicted.
 pub fn ceiling(context: &mut Context<'_>) -> Ceiling {
@@ -103,6 +106,7 @@ fn needs_calibration(context: &mut Context<'_>, path: &SpecPath, predictors: &[P
 pub fn coherence(
     context: &mut Context<'_>,
     sets: &BTreeMap<String, Vec<Prompt>>,
+    rollout: Option<&Rollout>,
 ) -> Option<Coherence> {
     let spec = &context.written.spec.coherence;
     let path = SpecPath::root().key("coherence");
@@ -129,13 +133,45 @@ pub fn coherence(
             Some(judge)
         }
     };
-    Some(Coherence {
+    let coherence = Coherence {
         collapsed_if,
         likelihood: spec.likelihood,
         repetition: spec.repetition,
         distinct: spec.distinct,
         oracle: judge,
-    })
+    };
+    if let Some(rollout) = rollout {
+        detectors_can_fire(context, &path, &coherence, rollout.verdict_horizon);
+    }
+    Some(coherence)
+}
+
+/// The verdict's horizon must have room for one of the detectors that decide, and had better have it for each that was asked for.
+fn detectors_can_fire(
+    context: &mut Context<'_>,
+    path: &SpecPath,
+    coherence: &Coherence,
+    verdict: Horizon,
+) {
+    let deciding = coherence.collapsed_if.iter().copied();
+    let (able, unable): (Vec<_>, Vec<_>) =
+        deciding.partition(|&detector| can_fire(coherence, detector, verdict.0));
+    let help = "lower what it needs, choose a later horizon for the verdict, or let another detector decide";
+    if able.is_empty() {
+        let message = format!(
+            "nothing can ever collapse: what decides, {}, cannot fire within the verdict's {verdict} tokens, whatever they are",
+            suggest::list(unable.iter().map(|detector| detector.name()))
+        );
+        context.reject(&path.key("collapsed_if"), message, help);
+    } else if context.written.located.is_written(path) {
+        for detector in unable {
+            let name = detector.name();
+            let message = format!(
+                "the detector `{name}` cannot fire within the verdict's {verdict} tokens, whatever they are"
+            );
+            context.warn(&path.key(name), message, help);
+        }
+    }
 }
 
 /// Names of the prompt sets whose rollouts are judged for collapse.

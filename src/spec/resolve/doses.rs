@@ -209,18 +209,37 @@ fn window(context: &mut Context<'_>, path: &SpecPath, spec: &DosesSpec, rollout:
             "`to` is the first step that is not steered any more",
         );
     }
-    if let Some(longest) = rollout.map(Rollout::longest)
-        && window.from >= longest.0
-    {
+    if let Some(rollout) = rollout {
+        window_reaches(context, path, window.from, rollout);
+    }
+}
+
+/// The window must begin before the verdict's horizon, and had better begin before all of them: `from` is the first steered step, and step
+/// `n` writes token `n + 1`.
+fn window_reaches(context: &mut Context<'_>, path: &SpecPath, from: usize, rollout: &Rollout) {
+    let (longest, verdict) = (rollout.longest(), rollout.verdict_horizon);
+    if from >= longest.0 {
+        let message =
+            format!("the window starts at step {from}, but a rollout has only {longest} steps");
+        let help = "no dose would ever be applied: start earlier";
+        return context.reject(path, message, help);
+    }
+    if from >= verdict.0 {
         let message = format!(
-            "the window starts at step {}, but a rollout has only {longest} steps",
-            window.from
+            "the window starts at step {from}, but the verdict is on the first {verdict} tokens, which no dose would reach"
         );
-        context.reject(
-            path,
-            message,
-            "no dose would ever be applied: start earlier",
+        let help = "start earlier, or choose a later `verdict.horizon`";
+        return context.reject(path, message, help);
+    }
+    let unsteered = rollout.horizons.iter().filter(|horizon| from >= horizon.0);
+    let unsteered: Vec<String> = unsteered.map(Horizon::to_string).collect();
+    if !unsteered.is_empty() {
+        let message = format!(
+            "the window starts at step {from}: up to horizon {} no token is steered, at any dose",
+            unsteered.join(" and ")
         );
+        let help = "what is judged there is the unsteered model: start earlier, or leave it out of `rollout.horizons`";
+        context.warn(path, message, help);
     }
 }
 

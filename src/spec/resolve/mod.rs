@@ -53,7 +53,7 @@ fn study(context: &mut Context<'_>, folder: &Path) -> Option<Study> {
     let neurons = neurons::groups(context);
     let ceiling = choices::ceiling(context);
     let trigger = trigger::trigger(context, &sets, &behaviors);
-    let coherence = choices::coherence(context, &sets);
+    let coherence = choices::coherence(context, &sets, rollout.as_ref());
     disjoint::calibration_prompts(context, &sets);
     trigger::contrast_is_paired(context, &sets);
     trigger::prefill_fits_calibration(context, &sets, &behaviors);

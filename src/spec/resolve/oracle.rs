@@ -1,9 +1,11 @@
 //! Oracles: word lists read, patterns compiled, names checked.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::context::Context;
-use crate::oracles::{Lexicon, Need, Oracle, Strings, is_word, parse_number, script_named};
+use crate::oracles::{
+    Judge, Lexicon, Need, Oracle, Strings, has_letters, is_word, parse_number, script_named,
+};
 use crate::report::format::thousands;
 use crate::spec::oracle::{LexiconSpec, OracleSpec, StringsSpec};
 use crate::spec::path::SpecPath;
@@ -44,11 +46,11 @@ const STRINGS: usize = 1000;
 pub fn oracle(context: &mut Context<'_>, path: &SpecPath, spec: &OracleSpec) -> Option<Oracle> {
     if let Some(strings) = &spec.contains {
         let path = path.key("contains");
-        return strings_of(context, &path, strings).map(Oracle::Contains);
+        return strings_of(context, &path, strings, empty).map(Oracle::Contains);
     }
     if let Some(strings) = &spec.starts_with {
         let path = path.key("starts_with");
-        return strings_of(context, &path, strings).map(Oracle::StartsWith);
+        return strings_of(context, &path, strings, blank).map(Oracle::StartsWith);
     }
     if let Some(pattern) = &spec.regex {
         return regex(context, &path.key("regex"), pattern);
@@ -99,8 +101,16 @@ fn several(
 
 fn regex(context: &mut Context<'_>, path: &SpecPath, pattern: &str) -> Option<Oracle> {
     context.regexes += 1;
+    if pattern.is_empty() {
+        let help = "write what is looked for";
+        context.reject(path, "an empty pattern is found in every text", help);
+        return None;
+    }
     if context.regexes <= REGEXES {
-        return compiled(context, path, Oracle::Regex(pattern.to_owned()));
+        let oracle = Oracle::Regex(pattern.to_owned());
+        let judge = compiled(context, path, &oracle)?;
+        warn_of_a_match_in_all(context, path, &judge);
+        return Some(oracle);
     }
     if context.regexes == REGEXES + 1 {
         let message = format!("the study has more than {REGEXES} regular expressions");
@@ -110,9 +120,22 @@ fn regex(context: &mut Context<'_>, path: &SpecPath, pattern: &str) -> Option<Or
     None
 }
 
-fn compiled(context: &mut Context<'_>, path: &SpecPath, oracle: Oracle) -> Option<Oracle> {
+/// A pattern that is found in the empty text and in those unlike each other, such as `a*`, is found in every one.
+fn warn_of_a_match_in_all(context: &mut Context<'_>, path: &SpecPath, judge: &Judge) {
+    let unlike = ["", "a", "Я 7\n", "#"];
+    if unlike
+        .iter()
+        .all(|text| judge.judge(text, &BTreeMap::new()).holds)
+    {
+        let message = "this pattern matches the empty text, and it seems every other one";
+        let help = "`*`, `?` and an empty alternative match nothing at all too: write what must be there, with `+` for once or more";
+        context.warn(path, message, help);
+    }
+}
+
+fn compiled(context: &mut Context<'_>, path: &SpecPath, oracle: &Oracle) -> Option<Judge> {
     match oracle.compile() {
-        Ok(_) => Some(oracle),
+        Ok(judge) => Some(judge),
         Err(error) => {
             let help = "the syntax is that of the Rust crate `regex`; in YAML, single quotes keep backslashes as they are";
             context.reject(path, error.to_string(), help);
@@ -121,7 +144,23 @@ fn compiled(context: &mut Context<'_>, path: &SpecPath, oracle: Oracle) -> Optio
     }
 }
 
-fn strings_of(context: &mut Context<'_>, path: &SpecPath, spec: &StringsSpec) -> Option<Strings> {
+/// Why a string cannot be looked for in a text.
+fn empty(string: &str) -> Option<&'static str> {
+    (string.is_empty()).then_some("an empty string is found in every text")
+}
+
+/// Why a text cannot be asked whether it starts with a string.
+fn blank(string: &str) -> Option<&'static str> {
+    let message = "a text is looked at without its leading white space, and this is nothing else";
+    empty(string).or_else(|| string.trim().is_empty().then_some(message))
+}
+
+fn strings_of(
+    context: &mut Context<'_>,
+    path: &SpecPath,
+    spec: &StringsSpec,
+    fault: fn(&str) -> Option<&'static str>,
+) -> Option<Strings> {
     let given = [("any", spec.any.is_some()), ("all", spec.all.is_some())];
     let key = context.exactly_one(path, &given)?;
     let (strings, need) = match key {
@@ -136,9 +175,9 @@ fn strings_of(context: &mut Context<'_>, path: &SpecPath, spec: &StringsSpec) ->
         context.reject(&path.key(key), message, "leave some of them out");
         return None;
     }
-    if let Some(position) = strings.iter().position(String::is_empty) {
-        let path = path.key(key).item(position);
-        context.reject(&path, "an empty string is found in every text", "remove it");
+    let mut faults = strings.iter().map(|string| fault(string)).enumerate();
+    if let Some((position, Some(message))) = faults.find(|(_, fault)| fault.is_some()) {
+        context.reject(&path.key(key).item(position), message, "remove it");
         return None;
     }
     let strings = Strings {
@@ -146,7 +185,7 @@ fn strings_of(context: &mut Context<'_>, path: &SpecPath, spec: &StringsSpec) ->
         need,
         case_sensitive: spec.case_sensitive,
     };
-    compiled(context, path, Oracle::Contains(strings.clone()))?;
+    compiled(context, path, &Oracle::Contains(strings.clone()))?;
     Some(strings)
 }
 
@@ -178,12 +217,27 @@ fn lexicon_of(context: &mut Context<'_>, path: &SpecPath, spec: &LexiconSpec) ->
             )?)
         }
     };
+    warn_of_too_many_words(context, path, spec.min_words);
     Some(Lexicon {
         words,
         against,
         at_least: spec.at_least,
         min_words: spec.min_words,
     })
+}
+
+/// A token holds more than one word so seldom that more words than tokens are not to be expected.
+fn warn_of_too_many_words(context: &mut Context<'_>, path: &SpecPath, min_words: usize) {
+    let longest = context.written.spec.rollout.horizons.last();
+    if let Some(longest) = longest.filter(|longest| min_words > longest.0) {
+        let message = format!(
+            "{} words are needed, and no rollout is longer than {longest} tokens",
+            thousands(min_words)
+        );
+        let help =
+            "with fewer words than this the oracle is false: lower it, or choose a longer horizon";
+        context.warn(&path.key("min_words"), message, help);
+    }
 }
 
 /// Longest word list; a language's dictionary is shorter.
@@ -263,12 +317,19 @@ fn word_list(
 }
 
 fn script_exists(context: &mut Context<'_>, path: &SpecPath, name: &str) -> Option<()> {
-    if let Err(error) = script_named(name) {
-        let help = suggest::did_you_mean(name, COMMON_SCRIPTS);
-        context.reject(path, error.to_string(), help);
-        return None;
-    }
-    Some(())
+    let (message, help) = match script_named(name) {
+        Ok(script) if has_letters(script) => return Some(()),
+        Ok(_) => (
+            format!("no letter that is counted belongs to the script `{name}`"),
+            "letters common to several scripts are left out: name a script that has letters of its own".into(),
+        ),
+        Err(error) => (
+            error.to_string(),
+            suggest::did_you_mean(name, COMMON_SCRIPTS),
+        ),
+    };
+    context.reject(path, message, help);
+    None
 }
 
 /// Every prompt must hold the values that the oracle compares with. `set` is the name of the prompts' set.

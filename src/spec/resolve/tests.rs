@@ -252,6 +252,48 @@ fn every_problem_is_listed_at_once_with_its_place() {
 }
 
 #[test]
+fn settings_that_never_or_always_do_something_are_pointed_out() {
+    let warnings = |setting: &str| {
+        let settings = [setting.to_owned()];
+        let written = Written::from_bytes(Path::new("a.yaml"), SMALL.as_bytes(), &settings);
+        let resolved = resolve(&written.unwrap(), Path::new("."), &ToyTarget::default());
+        let said = resolved.unwrap().1.into_iter().map(|w| w.message);
+        said.collect::<Vec<_>>().join("\n")
+    };
+    for (setting, said) in [
+        ("coherence.repetition.min_tokens=8", ""),
+        (
+            "coherence.repetition.min_tokens=9",
+            "the detector `repetition` cannot fire within the verdict's 8 tokens",
+        ),
+        (
+            "coherence={collapsed_if: [likelihood, distinct], distinct: {n: 8}}",
+            "the detector `distinct` cannot fire",
+        ),
+        // It does not decide.
+        ("coherence.distinct.n=1000", ""),
+        (
+            "behaviors.dogs.flipped_when={lexicon: {words: [dog], min_words: 9}}",
+            "9 words are needed, and no rollout is longer than 8 tokens",
+        ),
+        (
+            "behaviors.dogs.flipped_when={regex: '(dog)*'}",
+            "this pattern matches the empty text",
+        ),
+        ("behaviors.dogs.flipped_when={regex: '^$'}", ""),
+        ("doses.window={from: 3, to: 8}", ""),
+        (
+            "doses.window={from: 4, to: 8}",
+            "up to horizon 4 no token is steered",
+        ),
+    ] {
+        let found = warnings(setting);
+        assert!(found.contains(said), "{setting}: {found}");
+        assert_eq!(found.is_empty(), said.is_empty(), "{setting}: {found}");
+    }
+}
+
+#[test]
 fn a_study_survives_its_own_json() {
     let study = small(&[]);
     let json = serde_json::to_string(&study).unwrap();
