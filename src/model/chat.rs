@@ -6,13 +6,13 @@
 //! `strftime_now` does not tell the time, as a prompt that changes from day to day could not be reproduced. Its clock stands at
 //! [`FIXED_DATE`], the date that Llama 3's own templates write when they have no clock.
 
-mod guard;
 mod json;
 mod python;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Enumerator, Object, Value, ValueKind};
@@ -23,14 +23,21 @@ use regex::Regex;
 
 use super::ModelError;
 use crate::files;
+use crate::guard::{self, Failure, Limits};
 use crate::spec::prompts::ChatMessage;
-use guard::Failure;
 
 /// What `strftime_now` takes for now (Friday, at midnight).
 pub const FIXED_DATE: &str = "26 Jul 2024";
 
 /// Instructions after which a template is stopped; real ones take some hundreds per message.
 const FUEL: u64 = 1_000_000;
+/// The longest of published templates are near 20,000 bytes, and a real one takes microseconds.
+const LIMITS: Limits = Limits {
+    name: "the chat template",
+    longest: 64 << 10,
+    patience: Duration::from_secs(1),
+    growth: 96 << 20,
+};
 const NAME: &str = "chat_template";
 
 /// A compiled chat template.
@@ -46,7 +53,7 @@ impl ChatTemplate {
     /// Compiles a template. `specials` are the special tokens by their names in `tokenizer_config.json`, such as `bos_token`.
     pub fn compile(source: &str, specials: BTreeMap<String, String>) -> Result<Self, String> {
         let unusable = |problem| format!("the chat template cannot be used: {problem}");
-        guard::check(source).map_err(unusable)?;
+        guard::check(LIMITS, source).map_err(unusable)?;
         let mut environment = Environment::new();
         environment.set_syntax(trimmed_blocks());
         environment.set_auto_escape_callback(|_| AutoEscape::None);
@@ -59,12 +66,13 @@ impl ChatTemplate {
         environment.add_test("iterable", is_iterable);
         environment.add_test("sequence", is_sequence);
         let source = without_generation_tags(source);
-        let environment =
-            guard::guarded(move || match environment.add_template_owned(NAME, source) {
+        let environment = guard::guarded(LIMITS, move || {
+            match environment.add_template_owned(NAME, source) {
                 Ok(()) => Ok(environment),
                 Err(e) => Err(format!("the chat template cannot be compiled: {e}")),
-            })
-            .map_err(Failure::into_problem)?;
+            }
+        })
+        .map_err(Failure::into_problem)?;
         Ok(Self {
             environment: Arc::new(environment),
             specials,
@@ -88,7 +96,7 @@ impl ChatTemplate {
             return Err(error.clone());
         }
         let environment = self.environment.clone();
-        let rendered = guard::guarded(move || {
+        let rendered = guard::guarded(LIMITS, move || {
             environment
                 .get_template(NAME)
                 .and_then(|template| template.render(context))
@@ -108,7 +116,7 @@ pub fn find_template(
     tokenizer_config: &serde_json::Value,
 ) -> Result<Option<(PathBuf, String)>, ModelError> {
     let file = folder.join("chat_template.jinja");
-    match files::read_text(&file, guard::LONGEST as u64) {
+    match files::read_text(&file, LIMITS.longest as u64) {
         Ok(text) => return Ok(Some((file, text))),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
         Err(e) => {
