@@ -10,6 +10,8 @@ mod json;
 mod python;
 
 use std::collections::BTreeMap;
+use std::error::Error as _;
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -81,7 +83,7 @@ impl ChatTemplate {
     }
 
     /// Renders messages, followed by the opening of the assistant's answer.
-    pub fn render(&self, messages: &[ChatMessage]) -> Result<String, String> {
+    pub fn render(&self, messages: &[ChatMessage]) -> Result<String, Unrendered> {
         let messages: Vec<Value> = (messages.iter().cloned().map(Message))
             .map(Value::from_object)
             .collect();
@@ -93,21 +95,49 @@ impl ChatTemplate {
             ..Value::from_pairs(self.specials.clone())
         };
         if let Some(error) = self.endless.get() {
-            return Err(error.clone());
+            return Err(Unrendered::Unusable(error.clone()));
         }
         let environment = self.environment.clone();
         let rendered = guard::guarded(LIMITS, move || {
             environment
                 .get_template(NAME)
                 .and_then(|template| template.render(context))
-                .map_err(|e| format!("the chat template refuses these messages: {e}"))
         });
-        if let Err(Failure::GivenUp(error)) = &rendered {
-            self.endless.get_or_init(|| error.clone());
-        }
-        rendered.map_err(Failure::into_problem)
+        rendered.map_err(|failure| match failure {
+            Failure::Refused(error) => Unrendered::from(error),
+            Failure::GivenUp(problem) => {
+                Unrendered::Unusable(self.endless.get_or_init(|| problem).clone())
+            }
+        })
     }
 }
+
+/// Why messages were not rendered, in words.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unrendered {
+    /// The template raised an exception: it is made for other messages.
+    #[error("{0}")]
+    Refused(String),
+    /// The template is broken, or was given up.
+    #[error("{0}")]
+    Unusable(String),
+}
+
+impl From<Error> for Unrendered {
+    fn from(error: Error) -> Self {
+        let problem = format!("the chat template refuses these messages: {error}");
+        let mut causes = iter::successors(error.source(), |cause| cause.source());
+        match causes.any(|cause| cause.is::<Raised>()) {
+            true => Self::Refused(problem),
+            false => Self::Unusable(problem),
+        }
+    }
+}
+
+/// Marks an error that the template raised itself.
+#[derive(Debug, thiserror::Error)]
+#[error("raised by the template")]
+struct Raised;
 
 /// The template of a model folder with the file that it stands in, if it has one: `chat_template.jinja`, else `chat_template` of `tokenizer_config.json`, which is a
 /// string or a list of named templates of which `default` is taken.
@@ -172,7 +202,7 @@ fn without_generation_tags(source: &str) -> String {
 }
 
 fn raise_exception(message: String) -> Result<Value, Error> {
-    Err(refusal(message))
+    Err(refusal(message).with_source(Raised))
 }
 
 fn refusal(problem: impl Into<String>) -> Error {
@@ -297,8 +327,29 @@ mod tests {
             ("{{ 'a'.ljust(1000000000) }}", "above 100000"),
         ] {
             let template = ChatTemplate::compile(source, BTreeMap::new()).unwrap();
-            let refused = template.render(&[]).unwrap_err();
+            let refused = template.render(&[]).unwrap_err().to_string();
             assert!(refused.contains(reason), "{refused}");
+        }
+    }
+
+    #[test]
+    fn only_what_a_template_raises_is_the_fault_of_the_messages() {
+        for (source, raised) in [
+            ("{{ raise_exception('no') }}", true),
+            (
+                "{% macro m() %}{{ raise_exception('no') }}{% endmacro %}{{ m() }}",
+                true,
+            ),
+            ("{{ unknown() }}", false),
+            (
+                "{% for i in range(9999) %}{% for j in range(9999) %}x{% endfor %}{% endfor %}",
+                false,
+            ),
+            ("{{ [1] | tojson(indent=99) }}", false),
+        ] {
+            let template = ChatTemplate::compile(source, BTreeMap::new()).unwrap();
+            let refused = matches!(template.render(&[]), Err(Unrendered::Refused(_)));
+            assert_eq!(refused, raised, "{source}");
         }
     }
 

@@ -252,9 +252,9 @@ fn hostile_templates_are_errors() {
     let long = format!("{{{{ 1{} }}}}", "~1".repeat(30_000));
     for source in [deep, &long] {
         // Whether it is rendered or refused: it ends.
-        let _ = compile(source).and_then(|template| template.render(&messages));
+        let _ = compile(source).map(|template| template.render(&messages));
     }
     let endless = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}";
     let error = compile(endless).unwrap().render(&messages).unwrap_err();
-    assert!(error.contains("fuel"), "{error}");
+    assert!(error.to_string().contains("fuel"), "{error}");
 }

@@ -146,7 +146,11 @@ fn greedy_chat_templates_end_soon_in_little_memory() {
         let started = Instant::now();
         let output = limited(2 << 20, &["check".as_ref(), &path]);
         let (took, said) = (started.elapsed(), said(&output));
-        assert_eq!(output.status.code(), Some(2), "{template}: {said}");
+        // Whether an overflow breaks the template or the exception behind it is raised depends on how this was compiled.
+        let raises = template.contains("raise_exception");
+        let code = output.status.code();
+        let expected = code == Some(3) || (raises && code == Some(2));
+        assert!(expected, "{template}: {code:?} {said}");
         assert!(said.contains("the chat template"), "{template}: {said}");
         assert!(
             !said.contains("root:") && !said.contains("panicked"),
