@@ -47,6 +47,8 @@ const NAME: &str = "chat_template";
 pub struct ChatTemplate {
     environment: Arc<Environment<'static>>,
     specials: BTreeMap<String, String>,
+    /// Whether its source names them.
+    reads_messages: bool,
     /// Set once it took too long, or too much: other messages are not tried.
     endless: OnceLock<String>,
 }
@@ -54,7 +56,10 @@ pub struct ChatTemplate {
 impl ChatTemplate {
     /// Compiles a template. `specials` are the special tokens by their names in `tokenizer_config.json`, such as `bos_token`.
     pub fn compile(source: &str, specials: BTreeMap<String, String>) -> Result<Self, String> {
-        let unusable = |problem| format!("the chat template cannot be used: {problem}");
+        let unusable = |problem: String| format!("the chat template cannot be used: {problem}");
+        if source.trim().is_empty() {
+            return Err(unusable("it is blank".into()));
+        }
         guard::check(LIMITS, source).map_err(unusable)?;
         let mut environment = Environment::new();
         environment.set_syntax(trimmed_blocks());
@@ -67,6 +72,7 @@ impl ChatTemplate {
         environment.add_filter("tojson", json::to_json);
         environment.add_test("iterable", is_iterable);
         environment.add_test("sequence", is_sequence);
+        let reads_messages = source.contains("messages");
         let source = without_generation_tags(source);
         let environment = guard::guarded(LIMITS, move || {
             match environment.add_template_owned(NAME, source) {
@@ -78,8 +84,14 @@ impl ChatTemplate {
         Ok(Self {
             environment: Arc::new(environment),
             specials,
+            reads_messages,
             endless: OnceLock::new(),
         })
+    }
+
+    /// Whether it is a template at all: one that never names `messages` writes the same of every chat.
+    pub fn reads_messages(&self) -> bool {
+        self.reads_messages
     }
 
     /// Renders messages, followed by the opening of the assistant's answer.
@@ -139,28 +151,41 @@ impl From<Error> for Unrendered {
 #[error("raised by the template")]
 struct Raised;
 
-/// The template of a model folder with the file that it stands in, if it has one: `chat_template.jinja`, else `chat_template` of `tokenizer_config.json`, which is a
-/// string or a list of named templates of which `default` is taken.
+/// The template of a model folder, or what is wrong with it, with the file that it stands in, if it has one: `chat_template.jinja`, else
+/// `chat_template` of `tokenizer_config.json`.
 pub fn find_template(
     folder: &Path,
     tokenizer_config: &serde_json::Value,
-) -> Result<Option<(PathBuf, String)>, ModelError> {
+) -> Result<Option<(PathBuf, Result<String, String>)>, ModelError> {
     let file = folder.join("chat_template.jinja");
     match files::read_text(&file, LIMITS.longest as u64) {
-        Ok(text) => return Ok(Some((file, text))),
+        Ok(text) => return Ok(Some((file, Ok(text)))),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
         Err(e) => {
             let problem = format!("cannot be read: {e}; fetch it again");
             return Err((file.as_path(), problem).into());
         }
     }
-    let written = &tokenizer_config["chat_template"];
-    let named = written.as_array().and_then(|templates| {
-        let default = templates.iter().find(|t| t["name"] == "default")?;
-        default["template"].as_str()
-    });
-    let text = written.as_str().or(named);
-    Ok(text.map(|text| (folder.join("tokenizer_config.json"), text.to_owned())))
+    let written = default_template(&tokenizer_config["chat_template"]);
+    Ok(written.map(|text| (folder.join("tokenizer_config.json"), text)))
+}
+
+/// `chat_template` is a string, or a list of named templates of which `default` is taken.
+fn default_template(written: &serde_json::Value) -> Option<Result<String, String>> {
+    use serde_json::Value::{Array, Null, String};
+    let problem = match written {
+        Null => return None,
+        String(text) => return Some(Ok(text.clone())),
+        Array(templates) => match templates.iter().find(|t| t["name"] == "default") {
+            Some(default) => match &default["template"] {
+                String(text) => return Some(Ok(text.clone())),
+                _ => "the template `default` of `chat_template` is no text",
+            },
+            None => "`chat_template` is a list without a template named `default`",
+        },
+        _ => "`chat_template` is neither a text nor a list of named templates",
+    };
+    Some(Err(problem.to_owned()))
 }
 
 /// A message, whose keys keep their order when a template walks over them.

@@ -24,6 +24,9 @@ const LARGEST: u64 = 64 << 20;
 /// Largest `tokenizer_config.json`, in bytes: those that list thousands of added tokens have 1 MB.
 const LARGEST_CONFIG: u64 = 8 << 20;
 
+/// What is said of a template that says the same to everybody.
+const DEAF: &str =
+    "the chat template never reads `messages`, so that every chat would be the same prompt";
 /// What is said of a tokenizer in which the tokenizers crate panics.
 const BROKEN: &str = "its parts do not fit together, or one of its patterns gives up on this text";
 
@@ -50,7 +53,7 @@ pub struct TextCodec {
     continuation: Option<Tokenizer>,
     /// The beginning-of-text token, where the tokenizer puts one before a plain text.
     added_beginning: Option<TokenId>,
-    /// A template that cannot be compiled is an error only when a chat is encoded.
+    /// A template that cannot be used is an error only when a chat is encoded.
     template: Option<(PathBuf, Result<ChatTemplate, String>)>,
 }
 
@@ -87,8 +90,9 @@ impl TextCodec {
             .and_then(|content| tokenizer.token_to_id(&content));
         let frame = careful(|| tokenizer.encode_fast("", true)).map_err(damaged)?;
         let added_beginning = beginning.filter(|id| frame.get_ids().first() == Some(id));
-        let template = find_template(folder, &config)?
-            .map(|(file, source)| (file, ChatTemplate::compile(&source, named_tokens(&config))));
+        let compile = |source: String| ChatTemplate::compile(&source, named_tokens(&config));
+        let template =
+            find_template(folder, &config)?.map(|(file, source)| (file, source.and_then(compile)));
         Ok(Self {
             file,
             tokenizer,
@@ -121,18 +125,22 @@ impl TextCodec {
 
     /// The text that [`TextCodec::encode_chat`] encodes.
     pub fn render_chat(&self, messages: &[ChatMessage]) -> Result<String, ModelError> {
+        let unusable = |file: &Path, problem: &str| {
+            let problem = format!("{problem}; give `text` prompts");
+            Err((file, problem).into())
+        };
         match &self.template {
             None => {
                 let problem = "has no chat template: give `text` prompts".into();
                 Err(refused(&self.file, problem))
             }
-            Some((file, Err(problem))) => {
-                Err((file.as_path(), format!("{problem}; give `text` prompts")).into())
-            }
-            Some((file, Ok(template))) => template.render(messages).map_err(|error| match error {
-                Unrendered::Refused(problem) => refused(file, problem),
-                Unrendered::Unusable(problem) => (file.as_path(), problem).into(),
-            }),
+            Some((file, Err(problem))) => unusable(file, problem),
+            Some((file, Ok(template))) => match template.render(messages) {
+                Ok(_) if !template.reads_messages() => unusable(file, DEAF),
+                Ok(text) => Ok(text),
+                Err(Unrendered::Refused(problem)) => Err(refused(file, problem)),
+                Err(Unrendered::Unusable(problem)) => Err((file.as_path(), problem).into()),
+            },
         }
     }
 
@@ -175,6 +183,7 @@ impl TextCodec {
     pub fn chat_template(&self) -> Result<bool, &str> {
         match &self.template {
             None => Ok(false),
+            Some((_, Ok(template))) if !template.reads_messages() => Err(DEAF),
             Some((_, Ok(_))) => Ok(true),
             Some((_, Err(problem))) => Err(problem),
         }
