@@ -41,6 +41,7 @@ mod fault;
 mod files;
 pub mod frozen;
 pub mod generated;
+mod guard;
 pub mod hub;
 pub mod law;
 pub mod model;

@@ -34,7 +34,7 @@ fuzz_target!(|input: &[u8]| {
             let rendered = template.render(&messages);
             assert_eq!(rendered, template.render(&messages));
             if let Err(problem) = rendered {
-                assert!(!problem.is_empty());
+                assert!(!problem.to_string().is_empty());
             }
         }
     }

@@ -6,13 +6,15 @@
 //! `strftime_now` does not tell the time, as a prompt that changes from day to day could not be reproduced. Its clock stands at
 //! [`FIXED_DATE`], the date that Llama 3's own templates write when they have no clock.
 
-mod guard;
 mod json;
 mod python;
 
 use std::collections::BTreeMap;
+use std::error::Error as _;
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Enumerator, Object, Value, ValueKind};
@@ -23,14 +25,21 @@ use regex::Regex;
 
 use super::ModelError;
 use crate::files;
+use crate::guard::{self, Failure, Limits};
 use crate::spec::prompts::ChatMessage;
-use guard::Failure;
 
 /// What `strftime_now` takes for now (Friday, at midnight).
 pub const FIXED_DATE: &str = "26 Jul 2024";
 
 /// Instructions after which a template is stopped; real ones take some hundreds per message.
 const FUEL: u64 = 1_000_000;
+/// The longest of published templates are near 20,000 bytes, and a real one takes microseconds.
+const LIMITS: Limits = Limits {
+    name: "the chat template",
+    longest: 64 << 10,
+    patience: Duration::from_secs(1),
+    growth: 96 << 20,
+};
 const NAME: &str = "chat_template";
 
 /// A compiled chat template.
@@ -38,6 +47,8 @@ const NAME: &str = "chat_template";
 pub struct ChatTemplate {
     environment: Arc<Environment<'static>>,
     specials: BTreeMap<String, String>,
+    /// Whether its source names them.
+    reads_messages: bool,
     /// Set once it took too long, or too much: other messages are not tried.
     endless: OnceLock<String>,
 }
@@ -45,8 +56,11 @@ pub struct ChatTemplate {
 impl ChatTemplate {
     /// Compiles a template. `specials` are the special tokens by their names in `tokenizer_config.json`, such as `bos_token`.
     pub fn compile(source: &str, specials: BTreeMap<String, String>) -> Result<Self, String> {
-        let unusable = |problem| format!("the chat template cannot be used: {problem}");
-        guard::check(source).map_err(unusable)?;
+        let unusable = |problem: String| format!("the chat template cannot be used: {problem}");
+        if source.trim().is_empty() {
+            return Err(unusable("it is blank".into()));
+        }
+        guard::check(LIMITS, source).map_err(unusable)?;
         let mut environment = Environment::new();
         environment.set_syntax(trimmed_blocks());
         environment.set_auto_escape_callback(|_| AutoEscape::None);
@@ -58,22 +72,30 @@ impl ChatTemplate {
         environment.add_filter("tojson", json::to_json);
         environment.add_test("iterable", is_iterable);
         environment.add_test("sequence", is_sequence);
+        let reads_messages = source.contains("messages");
         let source = without_generation_tags(source);
-        let environment =
-            guard::guarded(move || match environment.add_template_owned(NAME, source) {
+        let environment = guard::guarded(LIMITS, move || {
+            match environment.add_template_owned(NAME, source) {
                 Ok(()) => Ok(environment),
                 Err(e) => Err(format!("the chat template cannot be compiled: {e}")),
-            })
-            .map_err(Failure::into_problem)?;
+            }
+        })
+        .map_err(Failure::into_problem)?;
         Ok(Self {
             environment: Arc::new(environment),
             specials,
+            reads_messages,
             endless: OnceLock::new(),
         })
     }
 
+    /// Whether it is a template at all: one that never names `messages` writes the same of every chat.
+    pub fn reads_messages(&self) -> bool {
+        self.reads_messages
+    }
+
     /// Renders messages, followed by the opening of the assistant's answer.
-    pub fn render(&self, messages: &[ChatMessage]) -> Result<String, String> {
+    pub fn render(&self, messages: &[ChatMessage]) -> Result<String, Unrendered> {
         let messages: Vec<Value> = (messages.iter().cloned().map(Message))
             .map(Value::from_object)
             .collect();
@@ -85,44 +107,85 @@ impl ChatTemplate {
             ..Value::from_pairs(self.specials.clone())
         };
         if let Some(error) = self.endless.get() {
-            return Err(error.clone());
+            return Err(Unrendered::Unusable(error.clone()));
         }
         let environment = self.environment.clone();
-        let rendered = guard::guarded(move || {
+        let rendered = guard::guarded(LIMITS, move || {
             environment
                 .get_template(NAME)
                 .and_then(|template| template.render(context))
-                .map_err(|e| format!("the chat template refuses these messages: {e}"))
         });
-        if let Err(Failure::GivenUp(error)) = &rendered {
-            self.endless.get_or_init(|| error.clone());
-        }
-        rendered.map_err(Failure::into_problem)
+        rendered.map_err(|failure| match failure {
+            Failure::Refused(error) => Unrendered::from(error),
+            Failure::GivenUp(problem) => {
+                Unrendered::Unusable(self.endless.get_or_init(|| problem).clone())
+            }
+        })
     }
 }
 
-/// The template of a model folder with the file that it stands in, if it has one: `chat_template.jinja`, else `chat_template` of `tokenizer_config.json`, which is a
-/// string or a list of named templates of which `default` is taken.
+/// Why messages were not rendered, in words.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unrendered {
+    /// The template raised an exception: it is made for other messages.
+    #[error("{0}")]
+    Refused(String),
+    /// The template is broken, or was given up.
+    #[error("{0}")]
+    Unusable(String),
+}
+
+impl From<Error> for Unrendered {
+    fn from(error: Error) -> Self {
+        let problem = format!("the chat template refuses these messages: {error}");
+        let mut causes = iter::successors(error.source(), |cause| cause.source());
+        match causes.any(|cause| cause.is::<Raised>()) {
+            true => Self::Refused(problem),
+            false => Self::Unusable(problem),
+        }
+    }
+}
+
+/// Marks an error that the template raised itself.
+#[derive(Debug, thiserror::Error)]
+#[error("raised by the template")]
+struct Raised;
+
+/// The template of a model folder, or what is wrong with it, with the file that it stands in, if it has one: `chat_template.jinja`, else
+/// `chat_template` of `tokenizer_config.json`.
 pub fn find_template(
     folder: &Path,
     tokenizer_config: &serde_json::Value,
-) -> Result<Option<(PathBuf, String)>, ModelError> {
+) -> Result<Option<(PathBuf, Result<String, String>)>, ModelError> {
     let file = folder.join("chat_template.jinja");
-    match files::read_text(&file, guard::LONGEST as u64) {
-        Ok(text) => return Ok(Some((file, text))),
+    match files::read_text(&file, LIMITS.longest as u64) {
+        Ok(text) => return Ok(Some((file, Ok(text)))),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
         Err(e) => {
             let problem = format!("cannot be read: {e}; fetch it again");
             return Err((file.as_path(), problem).into());
         }
     }
-    let written = &tokenizer_config["chat_template"];
-    let named = written.as_array().and_then(|templates| {
-        let default = templates.iter().find(|t| t["name"] == "default")?;
-        default["template"].as_str()
-    });
-    let text = written.as_str().or(named);
-    Ok(text.map(|text| (folder.join("tokenizer_config.json"), text.to_owned())))
+    let written = default_template(&tokenizer_config["chat_template"]);
+    Ok(written.map(|text| (folder.join("tokenizer_config.json"), text)))
+}
+
+/// `chat_template` is a string, or a list of named templates of which `default` is taken.
+fn default_template(written: &serde_json::Value) -> Option<Result<String, String>> {
+    use serde_json::Value::{Array, Null, String};
+    let problem = match written {
+        Null => return None,
+        String(text) => return Some(Ok(text.clone())),
+        Array(templates) => match templates.iter().find(|t| t["name"] == "default") {
+            Some(default) => match &default["template"] {
+                String(text) => return Some(Ok(text.clone())),
+                _ => "the template `default` of `chat_template` is no text",
+            },
+            None => "`chat_template` is a list without a template named `default`",
+        },
+        _ => "`chat_template` is neither a text nor a list of named templates",
+    };
+    Some(Err(problem.to_owned()))
 }
 
 /// A message, whose keys keep their order when a template walks over them.
@@ -164,7 +227,7 @@ fn without_generation_tags(source: &str) -> String {
 }
 
 fn raise_exception(message: String) -> Result<Value, Error> {
-    Err(refusal(message))
+    Err(refusal(message).with_source(Raised))
 }
 
 fn refusal(problem: impl Into<String>) -> Error {
@@ -289,8 +352,29 @@ mod tests {
             ("{{ 'a'.ljust(1000000000) }}", "above 100000"),
         ] {
             let template = ChatTemplate::compile(source, BTreeMap::new()).unwrap();
-            let refused = template.render(&[]).unwrap_err();
+            let refused = template.render(&[]).unwrap_err().to_string();
             assert!(refused.contains(reason), "{refused}");
+        }
+    }
+
+    #[test]
+    fn only_what_a_template_raises_is_the_fault_of_the_messages() {
+        for (source, raised) in [
+            ("{{ raise_exception('no') }}", true),
+            (
+                "{% macro m() %}{{ raise_exception('no') }}{% endmacro %}{{ m() }}",
+                true,
+            ),
+            ("{{ unknown() }}", false),
+            (
+                "{% for i in range(9999) %}{% for j in range(9999) %}x{% endfor %}{% endfor %}",
+                false,
+            ),
+            ("{{ [1] | tojson(indent=99) }}", false),
+        ] {
+            let template = ChatTemplate::compile(source, BTreeMap::new()).unwrap();
+            let refused = matches!(template.render(&[]), Err(Unrendered::Refused(_)));
+            assert_eq!(refused, raised, "{source}");
         }
     }
 

@@ -225,6 +225,14 @@ pub enum ModelError {
         /// What is wrong, and what to do.
         problem: String,
     },
+    /// The model's tokenizer or chat template is in order, and not made for this text or these messages.
+    #[error("{file}: {problem}")]
+    Refused {
+        /// The file that refuses it.
+        file: String,
+        /// Why, and what to do.
+        problem: String,
+    },
     /// A number is not finite.
     #[error("{what} is not finite at {place}")]
     NotFinite {
@@ -279,6 +287,13 @@ pub enum ModelError {
     /// Somebody asked the model to stop.
     #[error("the model stopped before it was done")]
     Stopped(#[from] Stopped),
+}
+
+impl ModelError {
+    /// Whether the model is to blame, and not what it was given.
+    pub fn is_of_model(&self) -> bool {
+        !matches!(self, Self::Refused { .. })
+    }
 }
 
 impl From<(&std::path::Path, String)> for ModelError {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tokenizers::{AddedToken, Tokenizer};
 
-use super::chat::{ChatTemplate, find_template};
+use super::chat::{ChatTemplate, Unrendered, find_template};
 use super::{Detokenizer, ModelError};
 use crate::caught::caught;
 use crate::files;
@@ -24,13 +24,24 @@ const LARGEST: u64 = 64 << 20;
 /// Largest `tokenizer_config.json`, in bytes: those that list thousands of added tokens have 1 MB.
 const LARGEST_CONFIG: u64 = 8 << 20;
 
+/// What is said of a template that says the same to everybody.
+const DEAF: &str =
+    "the chat template never reads `messages`, so that every chat would be the same prompt";
+/// What is said of a tokenizer in which the tokenizers crate panics.
+const BROKEN: &str = "its parts do not fit together, or one of its patterns gives up on this text";
+
 /// Does what the tokenizers crate may panic in. A tokenizer is not used any more after an error.
 fn careful<T>(work: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String> {
     match caught(work) {
         Some(done) => done.map_err(|e| e.to_string()),
-        None => Err(
-            "its parts do not fit together, or one of its patterns gives up on this text".into(),
-        ),
+        None => Err(BROKEN.into()),
+    }
+}
+
+fn refused(file: &Path, problem: String) -> ModelError {
+    ModelError::Refused {
+        file: file.display().to_string(),
+        problem,
     }
 }
 
@@ -42,7 +53,7 @@ pub struct TextCodec {
     continuation: Option<Tokenizer>,
     /// The beginning-of-text token, where the tokenizer puts one before a plain text.
     added_beginning: Option<TokenId>,
-    /// A template that cannot be compiled is an error only when a chat is encoded.
+    /// A template that cannot be used is an error only when a chat is encoded.
     template: Option<(PathBuf, Result<ChatTemplate, String>)>,
 }
 
@@ -79,8 +90,9 @@ impl TextCodec {
             .and_then(|content| tokenizer.token_to_id(&content));
         let frame = careful(|| tokenizer.encode_fast("", true)).map_err(damaged)?;
         let added_beginning = beginning.filter(|id| frame.get_ids().first() == Some(id));
-        let template = find_template(folder, &config)?
-            .map(|(file, source)| (file, ChatTemplate::compile(&source, named_tokens(&config))));
+        let compile = |source: String| ChatTemplate::compile(&source, named_tokens(&config));
+        let template =
+            find_template(folder, &config)?.map(|(file, source)| (file, source.and_then(compile)));
         Ok(Self {
             file,
             tokenizer,
@@ -113,14 +125,22 @@ impl TextCodec {
 
     /// The text that [`TextCodec::encode_chat`] encodes.
     pub fn render_chat(&self, messages: &[ChatMessage]) -> Result<String, ModelError> {
+        let unusable = |file: &Path, problem: &str| {
+            let problem = format!("{problem}; give `text` prompts");
+            Err((file, problem).into())
+        };
         match &self.template {
-            None => Err(self.problem("has no chat template: give `text` prompts".into())),
-            Some((file, Err(problem))) => {
-                Err((file.as_path(), format!("{problem}; give `text` prompts")).into())
+            None => {
+                let problem = "has no chat template: give `text` prompts".into();
+                Err(refused(&self.file, problem))
             }
-            Some((file, Ok(template))) => {
-                (template.render(messages)).map_err(|p| (file.as_path(), p).into())
-            }
+            Some((file, Err(problem))) => unusable(file, problem),
+            Some((file, Ok(template))) => match template.render(messages) {
+                Ok(_) if !template.reads_messages() => unusable(file, DEAF),
+                Ok(text) => Ok(text),
+                Err(Unrendered::Refused(problem)) => Err(refused(file, problem)),
+                Err(Unrendered::Unusable(problem)) => Err((file.as_path(), problem).into()),
+            },
         }
     }
 
@@ -163,6 +183,7 @@ impl TextCodec {
     pub fn chat_template(&self) -> Result<bool, &str> {
         match &self.template {
             None => Ok(false),
+            Some((_, Ok(template))) if !template.reads_messages() => Err(DEAF),
             Some((_, Ok(_))) => Ok(true),
             Some((_, Err(problem))) => Err(problem),
         }
@@ -190,14 +211,13 @@ impl TextCodec {
         text: &str,
         special: bool,
     ) -> Result<Vec<TokenId>, ModelError> {
-        match careful(|| tokenizer.encode_fast(text, special)) {
-            Ok(encoding) => Ok(encoding.get_ids().to_vec()),
-            Err(e) => Err(self.problem(format!("cannot encode {}: {e}", quote(text)))),
+        let problem = |why: &str| format!("cannot encode {}: {why}", quote(text));
+        match caught(|| tokenizer.encode_fast(text, special)) {
+            Some(Ok(encoding)) => Ok(encoding.get_ids().to_vec()),
+            // Such as a word that is not in a vocabulary without a token for unknown ones.
+            Some(Err(e)) => Err(refused(&self.file, problem(&e.to_string()))),
+            None => Err((self.file.as_path(), problem(BROKEN)).into()),
         }
-    }
-
-    fn problem(&self, problem: String) -> ModelError {
-        (self.file.as_path(), problem).into()
     }
 }
 

@@ -27,6 +27,14 @@ pub enum ReportError {
         /// What is wrong.
         problem: String,
     },
+    /// A template took too long or too much memory, or broke the program.
+    #[error("template {template}: {problem}")]
+    GivenUp {
+        /// Name of the template, relative to the templates folder.
+        template: String,
+        /// What it did, and what to do.
+        problem: String,
+    },
 }
 
 impl From<minijinja::Error> for ReportError {

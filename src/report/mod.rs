@@ -35,7 +35,6 @@ use minijinja::value::{Serde, Value};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::caught::caught;
 pub use error::ReportError;
 pub use index::Index;
 use view::{FigureView, Figures, ReportView};
@@ -82,9 +81,6 @@ impl<'a> Page<'a> {
     }
 }
 
-/// What is said of a template that makes the template engine panic.
-const BROKEN: &str = "this template, or one that it includes, breaks the program that renders it: look for numbers near the largest that there are";
-
 /// Renders a report. Templates in the folder `templates` replace built-in ones of the same name.
 ///
 /// # Errors
@@ -93,14 +89,10 @@ pub fn render(input: &Input, templates: Option<&Path>) -> Result<Rendered, Repor
     let (view, figures) = view::build(input);
     let environment = templates::environment(templates)?;
     let context = Value::from(Serde(Page::new(&view, &figures)));
-    let page = |name: &str| {
-        let rendered = caught(|| environment.get_template(name)?.render(&context));
-        let broken = || ReportError::Template {
-            template: name.to_owned(),
-            line: 1,
-            problem: BROKEN.to_owned(),
-        };
-        rendered.ok_or_else(broken)?.map_err(ReportError::from)
+    let page = |name: &'static str| {
+        let (environment, context) = (environment.clone(), context.clone());
+        let work = move || Ok(environment.get_template(name)?.render(&context)?);
+        templates::within_limits(templates, name, work)
     };
     Ok(Rendered {
         markdown: page("report.md.jinja")?,

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use minijinja::syntax::SyntaxConfig;
@@ -12,6 +14,9 @@ use sha2::{Digest, Sha256};
 use super::error::ReportError;
 use super::format::thousands;
 use super::text;
+use crate::caught::caught;
+use crate::files;
+use crate::guard::{self, Failure, Limits};
 use crate::spec::suggest;
 
 macro_rules! built_in {
@@ -43,13 +48,23 @@ pub const BUILT_IN: &[(&str, &str)] = built_in![
 
 /// Instructions, and units of 64 bytes, that one report may cost: some seconds, some gigabytes at the very worst.
 const FUEL: u64 = 50_000_000;
+/// What a user's template may take beside its fuel, with those that it includes. Reports of a million rollouts take some seconds, and far less
+/// memory.
+const LIMITS: Limits = Limits {
+    name: "it, or a template that it includes,",
+    longest: 1 << 20,
+    patience: Duration::from_secs(30),
+    growth: 256 << 20,
+};
+/// What is said of a template of ours that makes the template engine panic.
+const BROKEN: &str = "it breaks the program that renders it";
 /// Longest text put into a report, in characters: names, descriptions and evidence are short unless something is wrong.
 const LONGEST: usize = 2000;
 /// Name of the escaping of Markdown templates.
 const MARKDOWN: &str = "markdown";
 
 /// The environment in which reports are rendered. Templates in `folder` replace built-in ones of the same name.
-pub fn environment(folder: Option<&Path>) -> Result<Environment<'static>, ReportError> {
+pub fn environment(folder: Option<&Path>) -> Result<Arc<Environment<'static>>, ReportError> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_syntax(syntax());
@@ -64,19 +79,42 @@ pub fn environment(folder: Option<&Path>) -> Result<Environment<'static>, Report
     });
     environment.add_filter("thousands", thousands);
     environment.add_filter("csp_hash", csp_hash);
-    let folder = match folder {
-        Some(folder) if !folder.is_dir() => return Err(ReportError::NoTemplates(folder.into())),
-        folder => folder.map(Path::to_path_buf),
-    };
-    if let Some(folder) = &folder {
+    if let Some(folder) = folder {
+        if !folder.is_dir() {
+            return Err(ReportError::NoTemplates(folder.into()));
+        }
         check_names(folder)?;
     }
-    environment.set_loader(move |name| load(folder.as_deref(), name));
+    let replaced = folder.map(Path::to_path_buf);
+    environment.set_loader(move |name| load(replaced.as_deref(), name));
+    let environment = Arc::new(environment);
     // Syntax now, rather than when the study has run.
     for (name, _) in BUILT_IN {
-        environment.get_template(name)?;
+        let environment = environment.clone();
+        let compile = move || Ok(environment.get_template(name).map(drop)?);
+        within_limits(folder, name, compile)?;
     }
     Ok(environment)
+}
+
+/// Does the work of a template. With those of a `folder` it is somebody else's program, which is given up when it takes too much; ours end,
+/// however long the report.
+pub fn within_limits<T: Send + 'static>(
+    folder: Option<&Path>,
+    template: &str,
+    work: impl FnOnce() -> Result<T, ReportError> + Send + 'static,
+) -> Result<T, ReportError> {
+    let given_up = |problem| ReportError::GivenUp {
+        template: template.to_owned(),
+        problem,
+    };
+    match folder {
+        None => caught(work).unwrap_or_else(|| Err(given_up(BROKEN.to_owned()))),
+        Some(_) => guard::guarded(LIMITS, work).map_err(|failure| match failure {
+            Failure::Refused(error) => error,
+            Failure::GivenUp(problem) => given_up(problem),
+        }),
+    }
 }
 
 /// A file that replaces no template, and that none of the folder's includes, is a slip of the pen. Only the places are looked at in which
@@ -86,7 +124,7 @@ fn check_names(folder: &Path) -> Result<(), ReportError> {
     let is_file = |name: &str| folder.join(name).is_file();
     let is_template = |name: &&String| name.ends_with(".jinja") && is_file(name);
     let texts: Vec<String> = (names.iter().filter(is_template))
-        .filter_map(|name| std::fs::read_to_string(folder.join(name)).ok())
+        .filter_map(|name| files::read_text(&folder.join(name), LIMITS.longest as u64).ok())
         .collect();
     for name in &names {
         let built_in = || BUILT_IN.iter().map(|(name, _)| *name);
@@ -199,13 +237,26 @@ fn load(folder: Option<&Path>, name: &str) -> Result<Option<String>, Error> {
             );
             return Err(Error::new(ErrorKind::InvalidOperation, detail));
         }
-        return std::fs::read_to_string(&path).map(Some).map_err(|error| {
-            let detail = format!("{} cannot be read as UTF-8 text", path.display());
-            Error::new(ErrorKind::InvalidOperation, detail).with_source(error)
-        });
+        return read(&path).map(Some);
     }
     let found = BUILT_IN.iter().find(|(built_in, _)| *built_in == name);
     Ok(found.map(|(_, text)| (*text).to_owned()))
+}
+
+/// A user's template, unless it could not be rendered within the limits.
+fn read(path: &Path) -> Result<String, Error> {
+    let file = path.display();
+    let text = files::read_text(path, LIMITS.longest as u64).map_err(|error| {
+        let detail = format!("{file} cannot be read");
+        Error::new(ErrorKind::InvalidOperation, detail).with_source(error)
+    })?;
+    match guard::check(LIMITS, &text) {
+        Ok(()) => Ok(text),
+        Err(problem) => {
+            let detail = format!("{file} cannot be used: {problem}");
+            Err(Error::new(ErrorKind::InvalidOperation, detail))
+        }
+    }
 }
 
 /// Whether a template is a link to elsewhere: whoever made the folder shall not have other files put into the report.

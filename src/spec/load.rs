@@ -38,6 +38,15 @@ pub enum LoadError {
     Model(SpecError),
 }
 
+impl From<SpecError> for LoadError {
+    fn from(error: SpecError) -> Self {
+        match error.of_model {
+            true => Self::Model(error),
+            false => Self::Spec(error),
+        }
+    }
+}
+
 impl LoadError {
     /// The report for a person; `colour` for a terminal.
     pub fn render(&self, colour: bool) -> String {
@@ -89,7 +98,7 @@ pub fn load_with<T: SpecTarget>(
         let help = "`reachspec inspect` says more about a model folder";
         LoadError::Model(error(key, message, help.into()))
     })?;
-    let (study, warnings) = resolve(&written, &folder, &header).map_err(LoadError::Spec)?;
+    let (study, warnings) = resolve(&written, &folder, &header)?;
     Ok(Loaded {
         study,
         warnings,

@@ -76,6 +76,8 @@ pub struct SpecError {
     pub spec: String,
     /// At least one.
     pub problems: Vec<Problem>,
+    /// Whether nothing but the model is to blame.
+    pub of_model: bool,
 }
 
 impl SpecError {
@@ -90,6 +92,7 @@ impl SpecError {
         Self {
             spec: spec.name.clone(),
             problems,
+            of_model: false,
         }
     }
 

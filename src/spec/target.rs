@@ -107,7 +107,7 @@ impl SpecTarget for ToyTarget {
         let mut tokens = vec![1];
         for message in messages {
             if !["system", "user", "assistant"].contains(&message.role.as_str()) {
-                return Err(ModelError::File {
+                return Err(ModelError::Refused {
                     file: "chat_template".into(),
                     problem: format!("knows no role `{}`", message.role),
                 });

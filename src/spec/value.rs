@@ -20,20 +20,8 @@ pub struct Unfit {
 
 /// Parses a text whose tree was already built, so that nesting and aliases are known to be within their limits.
 pub fn parse(source: &Arc<Source>, tree: &Node) -> Result<Value, Vec<Problem>> {
-    let yaml: Yaml = serde_yaml::from_str(&source.text).map_err(|error| {
-        let start = error.location().map_or(0, |location| location.index());
-        let message = match error.to_string() {
-            // `serde_yaml` names the Rust type that would hold it.
-            raw if raw.contains("128") => "this whole number does not fit in 64 bits".into(),
-            raw if raw.contains("repetition limit") => {
-                "mappings repeat each other too often by `<<` and `*`: write out what is meant"
-                    .into()
-            }
-            raw => format!("this is not valid YAML: {raw}"),
-        };
-        let place = Place::span(source, start..start + 1);
-        vec![Problem::new(SpecPath::root(), place, message)]
-    })?;
+    let yaml: Yaml =
+        serde_yaml::from_str(&source.text).map_err(|error| vec![unreadable(source, &error)])?;
     json(&yaml).map_err(|unfit| {
         (unfit.into_iter())
             .map(|unfit| {
@@ -45,6 +33,41 @@ pub fn parse(source: &Arc<Source>, tree: &Node) -> Result<Value, Vec<Problem>> {
             })
             .collect()
     })
+}
+
+fn unreadable(source: &Arc<Source>, error: &serde_yaml::Error) -> Problem {
+    let raw = error.to_string();
+    // `serde_yaml` does not say in which line.
+    if raw.contains("control characters")
+        && let Some(problem) = control_character(source)
+    {
+        return problem;
+    }
+    let start = error.location().map_or(0, |location| location.index());
+    let message = match raw {
+        // `serde_yaml` names the Rust type that would hold it.
+        raw if raw.contains("128") => "this whole number does not fit in 64 bits".into(),
+        raw if raw.contains("repetition limit") => {
+            "mappings repeat each other too often by `<<` and `*`: write out what is meant".into()
+        }
+        raw => format!("this is not valid YAML: {raw}"),
+    };
+    let place = Place::span(source, start..start + 1);
+    Problem::new(SpecPath::root(), place, message)
+}
+
+/// The first character that may stand nowhere in a YAML text, not even in a comment.
+fn control_character(source: &Arc<Source>) -> Option<Problem> {
+    let is_printable = |c: char| {
+        let always = matches!(c, '\t' | '\n' | '\r' | '\u{85}' | ' '..='~');
+        always || (c >= '\u{a0}' && !matches!(c, '\u{fffe}' | '\u{ffff}'))
+    };
+    let (start, found) = (source.text.char_indices()).find(|(_, c)| !is_printable(*c))?;
+    let code = u32::from(found);
+    let place = Place::span(source, start..start + found.len_utf8());
+    let message = format!("this is not valid YAML: it holds the control character U+{code:04X}");
+    let help = format!("remove it, or write it within double quotes as `\\u{code:04x}`");
+    Some(Problem::new(SpecPath::root(), place, message).help(help))
 }
 
 /// YAML data as JSON data, with merge keys applied.
@@ -198,6 +221,27 @@ mod tests {
                 json!({"a": 4, "b": "0..64", "c": "3", "d": 1.5, "e": -2, "f": 1000, "g": "yes", "h": true, "i": u64::MAX})
             )
         );
+    }
+
+    #[test]
+    fn control_characters_are_placed() {
+        for (text, place) in [
+            ("a: 1\nb: é\u{7}\n", Some((2, 5))),
+            ("# \u{7f}\n", Some((1, 3))),
+            ("a: \u{81}", Some((1, 4))),
+            ("a: 1\n\n\u{ffff}", Some((3, 1))),
+            ("a:\t\u{85}é\u{feff}\u{1f600}~\r\n", None),
+        ] {
+            let source = Arc::new(Source {
+                name: "a.yaml".into(),
+                text: text.into(),
+            });
+            let found = control_character(&source).and_then(|p| p.place.line_column());
+            assert_eq!(found, place, "{text:?}");
+            let error = serde_yaml::from_str::<Yaml>(text).err();
+            let refused = error.is_some_and(|e| e.to_string().contains("control characters"));
+            assert_eq!(refused, place.is_some(), "{text:?}");
+        }
     }
 
     #[test]

@@ -891,6 +891,9 @@ const TEMPLATES: &[Case] = &[
     }),
     ("not UTF-8", Check, |m| m.write(TEMPLATE, b"\xff\xfe")),
     ("empty", Check, |m| m.write(TEMPLATE, "")),
+    ("says the same to everybody", Check, |m| {
+        m.write(TEMPLATE, "<bos> hello <assistant>")
+    }),
     ("calls what is not there", Check, |m| {
         m.write(TEMPLATE, "{{ open('/etc/passwd') }}")
     }),

@@ -133,7 +133,7 @@ fn a_damaged_tokenizer_of_a_llama_is_named() {
 fn a_template_file_goes_before_the_configuration() {
     let model = TinyModel::new();
     model.write_json("tokenizer_config.json", &json!({"chat_template": "one"}));
-    model.write("chat_template.jinja", "two");
+    model.write("chat_template.jinja", "two{# messages #}");
     let codec = TextCodec::read(model.path()).unwrap();
     assert_eq!(codec.encode_chat(&user("")).unwrap(), [4]);
 }
@@ -160,15 +160,28 @@ fn chats_that_cannot_be_rendered_say_why() {
         ("{% include 'tokenizer.json' %}", "template not found"),
         ("{{ strftime_now('%Q') }}", "%Q"),
         ("{{ messages.nothing.more }}", "undefined"),
+        ("one", "never reads `messages`"),
+        (" \n", "it is blank"),
     ] {
         let error = chat_error(&json!({"chat_template": template}));
         assert!(error.contains(word), "{word:?} is not in: {error}");
+    }
+    for template in [
+        json!(5),
+        json!({"default": ECHO}),
+        json!([]),
+        json!([{"name": "tools", "template": ECHO}]),
+        json!([{"name": "default", "template": 5}]),
+    ] {
+        let error = chat_error(&json!({"chat_template": template}));
+        let named = error.contains("tokenizer_config.json: ") && error.contains("`chat_template`");
+        assert!(named, "{template}: {error}");
     }
 }
 
 #[test]
 fn the_clock_of_templates_stands_still() {
-    let template = "{{ strftime_now('%d %b %Y, %-d %B %y %A %H:%M') }}";
+    let template = "{# messages #}{{ strftime_now('%d %b %Y, %-d %B %y %A %H:%M') }}";
     let codec = codec(&words(), &json!({"chat_template": template}));
     assert_eq!(
         codec.render_chat(&user("")).unwrap(),
@@ -252,9 +265,9 @@ fn hostile_templates_are_errors() {
     let long = format!("{{{{ 1{} }}}}", "~1".repeat(30_000));
     for source in [deep, &long] {
         // Whether it is rendered or refused: it ends.
-        let _ = compile(source).and_then(|template| template.render(&messages));
+        let _ = compile(source).map(|template| template.render(&messages));
     }
     let endless = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}";
     let error = compile(endless).unwrap().render(&messages).unwrap_err();
-    assert!(error.contains("fuel"), "{error}");
+    assert!(error.to_string().contains("fuel"), "{error}");
 }

@@ -146,7 +146,11 @@ fn greedy_chat_templates_end_soon_in_little_memory() {
         let started = Instant::now();
         let output = limited(2 << 20, &["check".as_ref(), &path]);
         let (took, said) = (started.elapsed(), said(&output));
-        assert_eq!(output.status.code(), Some(2), "{template}: {said}");
+        // Whether an overflow breaks the template or the exception behind it is raised depends on how this was compiled.
+        let raises = template.contains("raise_exception");
+        let code = output.status.code();
+        let expected = code == Some(3) || (raises && code == Some(2));
+        assert!(expected, "{template}: {code:?} {said}");
         assert!(said.contains("the chat template"), "{template}: {said}");
         assert!(
             !said.contains("root:") && !said.contains("panicked"),
@@ -413,6 +417,29 @@ fn templates_of_strangers_read_nothing_else_and_break_nothing() {
             said(&output)
         );
         assert!(!said(&output).contains("panicked"), "{}", said(&output));
+    }
+    // Values and expressions that hold each other, or themselves, as deeply as is allowed.
+    let nested = "{% set ns = namespace(l=[]) %}{% for i in range(9999) %}{% for j in range(99) %}{% set ns.l = [ns.l] %}{% endfor %}{% endfor %}{{ ns.l | string | length }}";
+    let chain = format!("{{{{ a{} }}}}", ".b".repeat(200_000));
+    let itself = "{% set ns = namespace() %}{% set ns.a = ns %}{{ ns }}";
+    for text in [nested, &chain, itself, &"x".repeat(2 << 20)] {
+        fs::write(&template, text).unwrap();
+        let output = report();
+        let (code, said) = (output.status.code(), said(&output));
+        assert!(matches!(code, Some(2 | 4)), "{text:.80}: {code:?} {said}");
+        assert!(said.contains("report.md.jinja"), "{text:.80}: {said}");
+    }
+    for (start, step) in [("'x'", "ns.x ~ ns.x"), ("[1]", "[ns.x, ns.x]")] {
+        let text = format!(
+            "{{% set ns = namespace(x={start}) %}}{{% for i in range(60) %}}{{% set ns.x = {step} %}}{{% endfor %}}{{{{ ns.x }}}}"
+        );
+        fs::write(&template, text).unwrap();
+        let (started, output) = (Instant::now(), report());
+        let (took, said) = (started.elapsed(), said(&output));
+        assert_eq!(output.status.code(), Some(4), "{step}: {said}");
+        let limits = "report.md.jinja: it, or a template that it includes, took longer than 30 s or more than 256.0 MiB";
+        assert!(said.contains(limits), "{step}: {said}");
+        assert!(took < Duration::from_secs(60), "{step}: {took:?}");
     }
 }
 

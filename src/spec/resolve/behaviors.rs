@@ -188,7 +188,8 @@ fn prefill(
         Ok(tokens) => Some(tokens),
         Err(error) => {
             let message = format!("the prefill cannot be encoded: {error}");
-            context.reject(&path.key("prefill"), message, "choose another text");
+            let problem = context.problem(&path.key("prefill"), message);
+            context.blame(error.is_of_model(), problem.help("choose another text"));
             None
         }
     }
@@ -258,7 +259,8 @@ fn first_tokens(
             },
             Err(error) => {
                 let message = format!("this text cannot be encoded: {error}");
-                context.reject(&path, message, "choose another text");
+                let problem = context.problem(&path, message);
+                context.blame(error.is_of_model(), problem.help("choose another text"));
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::spec::path::SpecPath;
-use crate::spec::problem::Problem;
+use crate::spec::problem::{Problem, SpecError};
 use crate::spec::suggest;
 use crate::spec::target::SpecTarget;
 use crate::spec::written::Written;
@@ -23,6 +23,8 @@ pub struct Context<'a> {
     /// Prompts so far, in all sets.
     pub prompts: usize,
     problems: Vec<Problem>,
+    /// How many of them the model is to blame for.
+    of_model: usize,
     warnings: Vec<Problem>,
 }
 
@@ -36,6 +38,7 @@ impl<'a> Context<'a> {
             words: 0,
             prompts: 0,
             problems: Vec::new(),
+            of_model: 0,
             warnings: Vec::new(),
         }
     }
@@ -44,8 +47,12 @@ impl<'a> Context<'a> {
         self.problems.is_empty()
     }
 
-    pub fn into_problems(self) -> Vec<Problem> {
-        self.problems
+    /// All problems as one error.
+    pub fn into_error(self) -> SpecError {
+        SpecError {
+            of_model: self.of_model == self.problems.len(),
+            ..self.written.error(self.problems)
+        }
     }
 
     pub fn into_warnings(self) -> Vec<Problem> {
@@ -70,6 +77,12 @@ impl<'a> Context<'a> {
 
     pub fn report(&mut self, problem: Problem) {
         self.problems.push(problem);
+    }
+
+    /// Reports a problem for which the model is to blame, if `of_model`, and not what is written.
+    pub fn blame(&mut self, of_model: bool, problem: Problem) {
+        self.of_model += usize::from(of_model);
+        self.report(problem);
     }
 
     /// Reports a problem with what to do about it.

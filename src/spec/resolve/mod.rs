@@ -37,7 +37,7 @@ pub fn resolve(
     let mut context = Context::new(written, target);
     match study(&mut context, folder) {
         Some(study) if context.is_clean() => Ok((study, context.into_warnings())),
-        _ => Err(written.error(context.into_problems())),
+        _ => Err(context.into_error()),
     }
 }
 

@@ -289,30 +289,48 @@ fn encode(context: &mut Context<'_>, written: WrittenPrompt, longest: usize) -> 
                 .map(|(key, expected)| (key, expected.0))
                 .collect(),
         }),
-        Err((message, help)) => {
-            let message = format!("prompt `{name}` {message}");
-            context.report(Problem::new(written.path, written.place, message).help(help));
+        Err(fault) => {
+            let message = format!("prompt `{name}` {}", fault.message);
+            let problem = Problem::new(written.path, written.place, message).help(fault.help);
+            context.blame(fault.of_model, problem);
             None
         }
     }
 }
 
-/// What is wrong with a prompt, and what to do.
-type Fault = (String, String);
+/// What is wrong with a prompt.
+struct Fault {
+    message: String,
+    /// What to do.
+    help: String,
+    /// Whether the model is to blame.
+    of_model: bool,
+}
+
+impl Fault {
+    fn new(message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            help: help.into(),
+            of_model: false,
+        }
+    }
+}
 
 fn tokens_of(context: &Context<'_>, written: &WrittenPrompt) -> Result<Vec<TokenId>, Fault> {
     let prompt = &written.prompt;
-    let refused = |error: ModelError| {
-        let help = "the model's tokenizer or chat template refuses it".to_owned();
-        (format!("cannot be encoded: {error}"), help)
+    let refused = |error: ModelError| Fault {
+        message: format!("cannot be encoded: {error}"),
+        help: "the model's tokenizer or chat template refuses it".into(),
+        of_model: error.is_of_model(),
     };
     match (&prompt.text, &prompt.chat, &prompt.tokens) {
         (Some(text), None, None) => context.target.encode_text(text).map_err(refused),
         (None, Some(chat), None) => context.target.encode_chat(chat).map_err(refused),
         (None, None, Some(tokens)) => Ok(tokens.clone()),
-        _ => Err((
-            "gives none or several of `text`, `chat` and `tokens`".into(),
-            "give exactly one".into(),
+        _ => Err(Fault::new(
+            "gives none or several of `text`, `chat` and `tokens`",
+            "give exactly one",
         )),
     }
 }
@@ -327,12 +345,12 @@ fn check_length(context: &Context<'_>, prompt: &PromptSpec) -> Result<(), Fault>
     let tokens = context.target.shape().context;
     match bytes > tokens.saturating_mul(BYTES_PER_TOKEN) {
         false => Ok(()),
-        true => Err((
+        true => Err(Fault::new(
             format!(
                 "has {} bytes, and the model's context is {tokens} tokens",
                 thousands(bytes)
             ),
-            "shorten the prompt".into(),
+            "shorten the prompt",
         )),
     }
 }
@@ -340,13 +358,13 @@ fn check_length(context: &Context<'_>, prompt: &PromptSpec) -> Result<(), Fault>
 fn check_tokens(context: &Context<'_>, tokens: &[TokenId], longest: usize) -> Result<(), Fault> {
     let shape = context.target.shape();
     if tokens.is_empty() {
-        return Err((
-            "is empty: it has no token".into(),
-            "write at least one word".into(),
+        return Err(Fault::new(
+            "is empty: it has no token",
+            "write at least one word",
         ));
     }
     if let Some(token) = tokens.iter().find(|&&token| token as usize >= shape.vocab) {
-        return Err((
+        return Err(Fault::new(
             format!(
                 "has the token {token}, but the model knows {} tokens",
                 shape.vocab
@@ -361,13 +379,13 @@ fn check_tokens(context: &Context<'_>, tokens: &[TokenId], longest: usize) -> Re
             0 => String::new(),
             longest => format!("; with the longest horizon of {longest} that is"),
         };
-        return Err((
+        return Err(Fault::new(
             format!(
                 "has {} tokens{with_horizon} more than the model's context of {}",
                 tokens.len(),
                 shape.context
             ),
-            "shorten the prompt or the horizon".into(),
+            "shorten the prompt or the horizon",
         ));
     }
     Ok(())

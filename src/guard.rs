@@ -1,4 +1,5 @@
-//! What fuel does not bound: a template's length, its depth, the time that one instruction takes, and values that hold themselves.
+//! What fuel does not bound in a template of somebody else's, of a chat or of a report: its length, its depth, the time that one
+//! instruction takes, and values that hold themselves.
 
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -9,27 +10,35 @@ use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System};
 use crate::caught::caught;
 use crate::units::bytes;
 
-/// Longest template, in bytes; the longest of published models are near 20,000.
-pub const LONGEST: usize = 64 << 10;
-/// Stack for values and expressions that hold each other as deeply as length and fuel allow. Only what is used takes memory.
+/// Stack for values and expressions that hold each other as deeply as length and fuel allow. Only what is used takes memory, which is more
+/// than any [`Limits::growth`] long before the stack ends.
 const STACK: usize = 512 << 20;
-/// A real template takes microseconds. Printing or comparing a value that grew exponentially takes for ever.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// By so many bytes the program may grow while a template works; a text that is doubled a few dozen times would fill any memory.
-const GROWTH: u64 = 96 << 20;
 /// How often memory is looked at.
 const GLANCE: Duration = Duration::from_millis(2);
 
+/// What the templates of one kind may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// What they are called in errors.
+    pub name: &'static str,
+    /// Longest one, in bytes.
+    pub longest: usize,
+    /// Printing or comparing a value that grew exponentially takes for ever.
+    pub patience: Duration,
+    /// By so many bytes the program may grow while a template works; a text that is doubled a few dozen times would fill any memory.
+    pub growth: u64,
+}
+
 /// Why a template gave nothing.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Failure {
+pub enum Failure<E> {
     /// It is broken, or refuses what it was given.
-    Refused(String),
+    Refused(E),
     /// It was given up: with anything else it would not end either.
     GivenUp(String),
 }
 
-impl Failure {
+impl Failure<String> {
     /// In words.
     pub fn into_problem(self) -> String {
         match self {
@@ -40,9 +49,11 @@ impl Failure {
 
 /// Does a template's work on a thread with a deep stack, and gives up when it takes too long or too much memory. The thread is left to
 /// itself then: the program is about to end with this error.
-pub fn guarded<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, String> + Send + 'static,
-) -> Result<T, Failure> {
+pub fn guarded<T: Send + 'static, E: Send + 'static>(
+    limits: Limits,
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, Failure<E>> {
+    let name = limits.name;
     let (done, outcome) = mpsc::channel();
     thread::Builder::new()
         .stack_size(STACK)
@@ -52,7 +63,7 @@ pub fn guarded<T: Send + 'static>(
                 let _ = done.send(outcome);
             }
         })
-        .map_err(|e| Failure::GivenUp(format!("no thread for the chat template: {e}")))?;
+        .map_err(|e| Failure::GivenUp(format!("no thread for {name}: {e}")))?;
     let (started, mut memory) = (
         Instant::now(),
         Memory {
@@ -64,15 +75,17 @@ pub fn guarded<T: Send + 'static>(
         match outcome.recv_timeout(GLANCE) {
             Ok(done) => return done.map_err(Failure::Refused),
             Err(RecvTimeoutError::Disconnected) => {
-                let problem = "the chat template broke the program that renders it";
-                return Err(Failure::GivenUp(problem.into()));
+                let problem = format!(
+                    "{name} broke the program that renders it; look for numbers near the largest that there are"
+                );
+                return Err(Failure::GivenUp(problem));
             }
             Err(RecvTimeoutError::Timeout)
-                if started.elapsed() > PATIENCE || memory.growth() > GROWTH =>
+                if started.elapsed() > limits.patience || memory.growth() > limits.growth =>
             {
-                let (seconds, most) = (PATIENCE.as_secs(), bytes(GROWTH as usize));
+                let (seconds, most) = (limits.patience.as_secs(), bytes(limits.growth as usize));
                 return Err(Failure::GivenUp(format!(
-                    "the chat template took longer than {seconds} s or more than {most} of memory; a template that ends is needed"
+                    "{name} took longer than {seconds} s or more than {most} of memory; a template that ends is needed"
                 )));
             }
             Err(RecvTimeoutError::Timeout) => {}
@@ -104,11 +117,11 @@ impl Memory {
 ///
 /// Only a namespace can be changed after it was made, so only a namespace can come to hold itself, and printing it would not end. A
 /// namespace that is never used as a value cannot: real templates only set and read its attributes.
-pub fn check(source: &str) -> Result<(), String> {
-    if source.len() > LONGEST {
-        let length = source.len();
+pub fn check(limits: Limits, source: &str) -> Result<(), String> {
+    let (length, longest) = (source.len(), limits.longest);
+    if length > longest {
         return Err(format!(
-            "it has {length} bytes, and {LONGEST} are supported"
+            "it has {length} bytes, and {longest} are supported"
         ));
     }
     let tags = tags(source);
@@ -213,6 +226,13 @@ fn after_string(text: &str, quote: char) -> &str {
 mod tests {
     use super::*;
 
+    const LIMITS: Limits = Limits {
+        name: "the template",
+        longest: 1000,
+        patience: Duration::from_secs(1),
+        growth: 96 << 20,
+    };
+
     #[test]
     fn attributes_of_namespaces_may_be_used() {
         for source in [
@@ -223,7 +243,7 @@ mod tests {
             "{%",
             "é{{ é",
         ] {
-            assert_eq!(check(source), Ok(()), "{source}");
+            assert_eq!(check(LIMITS, source), Ok(()), "{source}");
         }
     }
 
@@ -238,34 +258,37 @@ mod tests {
             "{% set f = namespace %}",
             "{{ '%}' }}{% set ns = namespace() %}{{ns}}",
         ] {
-            let error = check(source).unwrap_err();
+            let error = check(LIMITS, source).unwrap_err();
             assert!(error.contains("namespace"), "{source}: {error}");
         }
-        assert!(check(&"x".repeat(LONGEST + 1)).is_err());
+        assert!(check(LIMITS, &"x".repeat(LIMITS.longest + 1)).is_err());
     }
 
     #[test]
     fn work_that_panics_or_fails_is_an_error() {
-        assert_eq!(guarded(|| Ok(1)), Ok(1));
-        let refused = Failure::Refused("no".into());
-        assert_eq!(guarded::<()>(|| Err("no".into())), Err(refused));
-        let panicked = guarded::<()>(|| panic!("as a test")).unwrap_err();
+        assert_eq!(guarded::<_, ()>(LIMITS, || Ok(1)), Ok(1));
+        let refused = Failure::Refused("no");
+        assert_eq!(guarded::<(), _>(LIMITS, || Err("no")), Err(refused));
+        let panicked = guarded::<(), ()>(LIMITS, || panic!("as a test")).unwrap_err();
         assert!(matches!(panicked, Failure::GivenUp(_)));
     }
 
     #[test]
     fn work_that_does_not_end_or_fills_the_memory_is_given_up() {
-        let endless = guarded(|| {
+        let endless = guarded::<(), ()>(LIMITS, || {
             thread::sleep(Duration::from_secs(100));
             Ok(())
-        })
-        .unwrap_err();
-        assert!(endless.into_problem().contains("longer than 1 s"));
-        let greedy = guarded(|| {
-            let filled = vec![1_u8; 2 * GROWTH as usize];
+        });
+        let greedy = guarded::<_, ()>(LIMITS, || {
+            let filled = vec![1_u8; 2 * LIMITS.growth as usize];
             thread::sleep(Duration::from_secs(100));
             Ok(filled)
         });
-        assert!(greedy.unwrap_err().into_problem().contains("of memory"));
+        for given_up in [endless.unwrap_err(), greedy.map(drop).unwrap_err()] {
+            let Failure::GivenUp(problem) = &given_up else {
+                panic!("{given_up:?}");
+            };
+            assert!(problem.contains("longer than 1 s or more than 96.0 MiB"));
+        }
     }
 }
