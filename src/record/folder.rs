@@ -27,6 +27,9 @@ pub struct RunFolder {
 /// Temporary files begin with this, so that those of a killed process can be told and removed.
 const TEMPORARY: &str = ".reachspec-";
 
+/// Longest path of a file, in bytes, that SQLite opens on Unix: its journal's takes 8 more, and 512 is the most.
+const LONGEST_STORE_PATH: usize = 504;
+
 /// The folder of the figures.
 const FIGURES: &str = "figures";
 /// The files that `--fresh` sets aside.
@@ -44,13 +47,14 @@ impl RunFolder {
     /// Opens a folder for a run, creates it where there is none, and takes its lock.
     ///
     /// # Errors
-    /// If it holds something else, another process is writing to it, or the operating system refuses.
+    /// If it holds something else, its path is too long, another process is writing to it, or the operating system refuses.
     pub fn create_or_open(root: &Path) -> Result<Self, RecordError> {
-        fs::create_dir_all(root).map_err(|e| RecordError::io("create", root, e))?;
         let folder = Self {
             root: root.to_owned(),
             lock: None,
         };
+        folder.refuse_long_path()?;
+        fs::create_dir_all(root).map_err(|e| RecordError::io("create", root, e))?;
         folder.refuse_strangers()?;
         folder.refuse_links()?;
         let lock = Lock::take(&root.join("run.lock"))?;
@@ -79,6 +83,21 @@ impl RunFolder {
             return Err(RecordError::unusable(root, problem));
         }
         Ok(folder)
+    }
+
+    /// Refuses a folder in which SQLite could not open the trials: it would only say that it cannot.
+    ///
+    /// # Errors
+    /// [`RecordError::Unusable`] with the length of the path, and what to do.
+    pub fn refuse_long_path(&self) -> Result<(), RecordError> {
+        let length = resolved(&self.trials()).as_os_str().len();
+        if !cfg!(unix) || length <= LONGEST_STORE_PATH {
+            return Ok(());
+        }
+        let problem = format!(
+            "the path is too long for SQLite: that of trials.sqlite in it, from the root on, has {length} bytes, of {LONGEST_STORE_PATH} at most; choose a shorter --out, or move the run to where its path is shorter"
+        );
+        Err(RecordError::unusable(&self.root, problem))
     }
 
     /// The process that was killed while it wrote to this folder, if one was.
@@ -299,6 +318,17 @@ pub fn refuse_link(path: &Path) -> Result<(), RecordError> {
             path,
             "this is a symbolic link, which leads out of the folder; remove it, or move what it leads to into its place",
         )),
+    }
+}
+
+/// A path from the root on, without the links in as much of it as is there.
+fn resolved(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let there = (path.ancestors()).find_map(|part| Some((part, part.canonicalize().ok()?)));
+    match there.and_then(|(part, real)| Some((path.strip_prefix(part).ok()?, real))) {
+        Some((rest, real)) if !rest.as_os_str().is_empty() => real.join(rest),
+        Some((_, real)) => real,
+        None => path,
     }
 }
 

@@ -45,6 +45,7 @@ impl RunRecord {
     /// If it is no run folder, the run has not finished, or a file does not fit the others.
     pub fn load(path: &Path) -> Result<Self, RecordError> {
         let folder = RunFolder::open(path)?;
+        folder.refuse_long_path()?;
         let manifest = Manifest::load(&folder)?.ok_or_else(|| {
             RecordError::unusable(path, "this is no run folder: it has no manifest.json")
         })?;

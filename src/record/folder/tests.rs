@@ -28,6 +28,33 @@ fn a_new_folder_is_made_locked_and_left_clean() {
     RunFolder::create_or_open(&root).unwrap();
 }
 
+/// As long as SQLite can open, and one byte longer, which leaves nothing behind; a link makes the path no shorter.
+#[cfg(unix)]
+#[test]
+fn a_path_that_is_too_long_for_sqlite_is_refused_before_anything_is_made() {
+    let parent = TempDir::new().unwrap();
+    let mut long = parent.path().canonicalize().unwrap();
+    while long.as_os_str().len() < 380 {
+        long.push("a".repeat(100));
+    }
+    let rest = 504 - "/trials.sqlite".len() - long.as_os_str().len() - 1;
+    fs::create_dir_all(&long).unwrap();
+    let link = parent.path().join("link");
+    std::os::unix::fs::symlink(&long, &link).unwrap();
+    for folder in [&long, &link] {
+        let error = RunFolder::create_or_open(&folder.join("b".repeat(rest + 1))).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Usage);
+        let error = error.to_string();
+        assert!(
+            error.contains("has 505 bytes, of 504 at most; choose a shorter --out"),
+            "{error}"
+        );
+        assert!(names(&long).is_empty());
+    }
+    let run = RunFolder::create_or_open(&long.join("b".repeat(rest))).unwrap();
+    TrialStore::open_or_create(&run.trials()).unwrap();
+}
+
 #[test]
 fn files_are_replaced_whole_with_ordinary_permissions() {
     let parent = TempDir::new().unwrap();
