@@ -30,6 +30,9 @@ const TEMPORARY: &str = ".reachspec-";
 /// Longest path of a file, in bytes, that SQLite opens on Unix: its journal's takes 8 more, and 512 is the most.
 const LONGEST_STORE_PATH: usize = 504;
 
+/// What is wrong with a symbolic link in a run folder, and what to do.
+pub const LINK: &str = "this is a symbolic link, and links are not followed here; remove it, or move what it leads to into its place";
+
 /// The folder of the figures.
 const FIGURES: &str = "figures";
 /// The files that `--fresh` sets aside.
@@ -98,6 +101,31 @@ impl RunFolder {
             "the path is too long for SQLite: that of trials.sqlite in it, from the root on, has {length} bytes, of {LONGEST_STORE_PATH} at most; choose a shorter --out, or move the run to where its path is shorter"
         );
         Err(RecordError::unusable(&self.root, problem))
+    }
+
+    /// The symbolic links in the folder and among its figures, sorted.
+    ///
+    /// # Errors
+    /// If they cannot be listed.
+    pub fn links(&self) -> Result<Vec<PathBuf>, RecordError> {
+        let mut links = links_in(&self.root)?;
+        let figures = self.figures();
+        if figures.is_dir() && !figures.is_symlink() {
+            links.extend(links_in(&figures)?);
+        }
+        links.sort();
+        Ok(links)
+    }
+
+    /// Refuses a folder that holds links: what is written there would go to another place, and what is read may be anybody's.
+    ///
+    /// # Errors
+    /// An integrity error that names the first, or what the operating system refuses.
+    pub fn refuse_links(&self) -> Result<(), RecordError> {
+        match self.links()?.first() {
+            None => Ok(()),
+            Some(link) => Err(RecordError::integrity(link, LINK)),
+        }
     }
 
     /// The process that was killed while it wrote to this folder, if one was.
@@ -256,7 +284,8 @@ impl RunFolder {
     }
 
     fn refuse_strangers(&self) -> Result<(), RecordError> {
-        if self.manifest().exists() {
+        // A link that leads nowhere is said to be a link.
+        if self.manifest().exists() || self.manifest().is_symlink() {
             return Ok(());
         }
         let io = |e| RecordError::io("list", &self.root, e);
@@ -274,20 +303,6 @@ impl RunFolder {
             }
         }
         Ok(())
-    }
-
-    /// A link in the place of a file of the record would take what is written there to another place.
-    fn refuse_links(&self) -> Result<(), RecordError> {
-        const STORE: [&str; 4] = [
-            "run.lock",
-            "trials.sqlite-journal",
-            "trials.sqlite-wal",
-            "trials.sqlite-shm",
-        ];
-        let names = RECORD.iter().chain(&STORE);
-        names
-            .map(|name| self.root.join(name))
-            .try_for_each(|path| refuse_link(&path))
     }
 
     /// Removes what a killed process left half written. Only under the lock.
@@ -314,11 +329,21 @@ impl RunFolder {
 pub fn refuse_link(path: &Path) -> Result<(), RecordError> {
     match path.is_symlink() {
         false => Ok(()),
-        true => Err(RecordError::unusable(
-            path,
-            "this is a symbolic link, which leads out of the folder; remove it, or move what it leads to into its place",
-        )),
+        true => Err(RecordError::unusable(path, LINK)),
     }
+}
+
+/// The symbolic links right in a folder.
+fn links_in(folder: &Path) -> Result<Vec<PathBuf>, RecordError> {
+    let io = |e| RecordError::io("list", folder, e);
+    let mut links = Vec::new();
+    for entry in fs::read_dir(folder).map_err(io)? {
+        let path = entry.map_err(io)?.path();
+        if path.is_symlink() {
+            links.push(path);
+        }
+    }
+    Ok(links)
 }
 
 /// A path from the root on, without the links in as much of it as is there.

@@ -46,6 +46,7 @@ impl RunRecord {
     pub fn load(path: &Path) -> Result<Self, RecordError> {
         let folder = RunFolder::open(path)?;
         folder.refuse_long_path()?;
+        folder.refuse_links()?;
         let manifest = Manifest::load(&folder)?.ok_or_else(|| {
             RecordError::unusable(path, "this is no run folder: it has no manifest.json")
         })?;
