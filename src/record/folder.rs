@@ -14,7 +14,8 @@ use super::error::RecordError;
 use super::finite;
 pub use super::layout::render as render_json;
 use super::lock::{Holder, Lock};
-use super::reading::record_sha256;
+use super::reading::{check_is_file, record_sha256};
+use super::store::TrialStore;
 use crate::fault;
 
 /// A folder with the record of one run.
@@ -71,7 +72,7 @@ impl RunFolder {
     /// Opens the folder of a run that exists, without its lock: to read it, or to render its report again.
     ///
     /// # Errors
-    /// If it is no run folder.
+    /// If it is no run folder, or lacks its manifest.
     pub fn open(root: &Path) -> Result<Self, RecordError> {
         let folder = Self {
             root: root.to_owned(),
@@ -82,6 +83,7 @@ impl RunFolder {
             return Err(RecordError::unusable(root, problem));
         }
         if !folder.manifest().is_file() {
+            folder.refuse_without_manifest()?;
             let problem = "this is no run folder: it has no file manifest.json; give the folder that `reachspec run` wrote";
             return Err(RecordError::unusable(root, problem));
         }
@@ -101,6 +103,23 @@ impl RunFolder {
             "the path is too long for SQLite: that of trials.sqlite in it, from the root on, has {length} bytes, of {LONGEST_STORE_PATH} at most; choose a shorter --out, or move the run to where its path is shorter"
         );
         Err(RecordError::unusable(&self.root, problem))
+    }
+
+    /// Refuses a folder with the trials of a run, and without its manifest.
+    ///
+    /// # Errors
+    /// An integrity error with what to do.
+    pub fn refuse_without_manifest(&self) -> Result<(), RecordError> {
+        let path = self.manifest();
+        if path.is_file() || !TrialStore::is_at(&self.trials()) {
+            return Ok(());
+        }
+        self.refuse_links()?;
+        if path.exists() {
+            return check_is_file(&path);
+        }
+        let problem = "the manifest is gone, and the trials of its run are there; restore it from a copy, or start anew with `--fresh`";
+        Err(RecordError::integrity(&path, problem))
     }
 
     /// The symbolic links in the folder and among its figures, sorted.
@@ -284,8 +303,9 @@ impl RunFolder {
     }
 
     fn refuse_strangers(&self) -> Result<(), RecordError> {
-        // A link that leads nowhere is said to be a link.
-        if self.manifest().exists() || self.manifest().is_symlink() {
+        // A link that leads nowhere is said to be a link; and a run that has lost its manifest can begin anew.
+        let manifest = self.manifest();
+        if manifest.exists() || manifest.is_symlink() || TrialStore::is_at(&self.trials()) {
             return Ok(());
         }
         let io = |e| RecordError::io("list", &self.root, e);

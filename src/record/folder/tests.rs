@@ -1,5 +1,6 @@
 use super::*;
 use crate::record::error::ErrorKind;
+use crate::record::fixture;
 use crate::record::reading::read_json;
 use tempfile::TempDir;
 
@@ -181,6 +182,32 @@ fn folders_of_something_else_are_left_alone() {
     assert_eq!(missing.kind(), ErrorKind::Usage);
     let file = RunFolder::create_or_open(&parent.path().join("thesis.tex")).unwrap_err();
     assert_eq!(file.kind(), ErrorKind::Failed);
+}
+
+#[test]
+fn a_run_that_lost_its_manifest_is_damaged_and_can_begin_anew() {
+    let parent = TempDir::new().unwrap();
+    let root = parent.path();
+    fixture::finish(root, &fixture::study());
+    fs::remove_file(root.join("manifest.json")).unwrap();
+    let error = RunFolder::open(root).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Integrity);
+    let error = error.to_string();
+    assert!(error.contains("manifest.json: the manifest is gone"), "{error}");
+    fs::create_dir(root.join("manifest.json")).unwrap();
+    let error = RunFolder::open(root).unwrap_err().to_string();
+    assert!(error.contains("this is a folder"), "{error}");
+    fs::remove_dir(root.join("manifest.json")).unwrap();
+    let folder = RunFolder::create_or_open(root).unwrap();
+    assert!(folder.refuse_without_manifest().is_err());
+    let aside = folder.set_record_aside().unwrap().unwrap();
+    assert!(aside.join("trials.sqlite").is_file());
+    folder.refuse_without_manifest().unwrap();
+    drop(folder);
+    // Trials of another program make no run.
+    fs::write(root.join("trials.sqlite"), [0; 100]).unwrap();
+    let error = RunFolder::create_or_open(root).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Usage);
 }
 
 #[test]
