@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 
-use super::Failure;
+use super::{Failure, place};
 use crate::report::text::shell_path;
 use crate::spec::schema;
 use crate::spec::starter;
@@ -45,6 +45,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         let error = anyhow!("{message}; name its folder with `--model DIR`");
         return Err(Failure::Unusable(error));
     }
+    place::refuse_in_run(&args.path, "file")?;
     let folder = args.path.parent().unwrap_or(Path::new("")).to_owned();
     let text = starter::spec(&starter::Names {
         file: shell_path(&args.path),

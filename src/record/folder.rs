@@ -382,6 +382,15 @@ pub fn is_of_run(folder: &Path) -> bool {
     folder.join("trials.sqlite").is_file()
 }
 
+/// The run folder in which a place lies, however deep; a run folder itself lies in none.
+pub fn run_around(place: &Path) -> Option<PathBuf> {
+    let place = resolved(place);
+    let mut above = place.ancestors().skip(1);
+    // Farther up, trials alone may be anything.
+    let run = above.find(|folder| is_of_run(folder) && folder.join("manifest.json").is_file());
+    run.map(Path::to_owned)
+}
+
 /// Whether a file of the record, by its name in the folder, is a report or a figure of one.
 pub fn is_report(name: &str) -> bool {
     let figure = name.strip_prefix("figures/");

@@ -252,6 +252,9 @@ mod tests {
         assert!(step(0, 1).contains("add larger doses"));
         assert!(step(0, 0).contains("reachspec verify runs/a`"));
         let spaced = next(&[counts(0, 0)], Path::new("-sp ace"));
-        assert!(spaced.contains("`reachspec verify './-sp ace'`"), "{spaced}");
+        assert!(
+            spaced.contains("`reachspec verify './-sp ace'`"),
+            "{spaced}"
+        );
     }
 }

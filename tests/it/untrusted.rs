@@ -403,7 +403,7 @@ fn templates_of_strangers_read_nothing_else_and_break_nothing() {
     }
 }
 
-/// A cells file replaces one, and nothing else: neither evidence nor the spec.
+/// A cells file replaces one, and nothing else: neither evidence nor the spec. Nothing is put into the folder of a run.
 #[test]
 fn what_a_user_has_is_not_written_over() {
     let model = TinyModel::new();
@@ -435,6 +435,47 @@ fn what_a_user_has_is_not_written_over() {
         let output = reachspec(&["export".as_ref(), &run, "--out".as_ref(), file]);
         assert_eq!(output.status.code(), Some(2), "{}", said(&output));
         assert_eq!(fs::read(file).ok(), before, "{}", file.display());
+    }
+    let before = below(&run);
+    let (within, figures) = (run.join("a/b"), run.join("figures"));
+    for arguments in [
+        ["run".as_ref(), path.as_path(), "--out".as_ref(), &within].as_slice(),
+        &[
+            "run".as_ref(),
+            &path,
+            "--accept".as_ref(),
+            "--committed".as_ref(),
+            &within,
+        ],
+        &["report".as_ref(), &run, "--out".as_ref(), &figures],
+        &[
+            "report".as_ref(),
+            &run,
+            "--accept".as_ref(),
+            "--committed".as_ref(),
+            &figures,
+        ],
+        &[
+            "export".as_ref(),
+            &run,
+            "--out".as_ref(),
+            &figures.join("a.csv"),
+        ],
+        &[
+            "init".as_ref(),
+            &run.join("a.yaml"),
+            "--model".as_ref(),
+            model.path(),
+        ],
+    ] {
+        let output = reachspec(arguments);
+        assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+        assert!(
+            said(&output).contains("choose another"),
+            "{}",
+            said(&output)
+        );
+        assert_eq!(below(&run), before, "{arguments:?}");
     }
     for _ in 0..2 {
         let output = plan(&cells);

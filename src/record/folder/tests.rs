@@ -193,7 +193,10 @@ fn a_run_that_lost_its_manifest_is_damaged_and_can_begin_anew() {
     let error = RunFolder::open(root).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Integrity);
     let error = error.to_string();
-    assert!(error.contains("manifest.json: the manifest is gone"), "{error}");
+    assert!(
+        error.contains("manifest.json: the manifest is gone"),
+        "{error}"
+    );
     fs::create_dir(root.join("manifest.json")).unwrap();
     let error = RunFolder::open(root).unwrap_err().to_string();
     assert!(error.contains("this is a folder"), "{error}");
