@@ -55,7 +55,10 @@ pub fn run(args: Args) -> Result<(), Failure> {
     if let (None, Some(out)) = (&of_record, &args.out) {
         refuse_run_folder(out)?;
     }
-    let record = RunRecord::load(&args.run)?;
+    let record = match &of_record {
+        Some(_) => RunRecord::load(&args.run)?,
+        None => RunRecord::load_at_rest(&args.run)?,
+    };
     args.frozen.check(&record.study().name)?;
     record.check_trials()?;
     let rendered = render_record(&record, args.templates.as_deref())

@@ -39,6 +39,15 @@ pub(super) struct VerdictsFile {
 }
 
 impl RunRecord {
+    /// Reads a run folder to which nobody writes; see [`Self::load`].
+    ///
+    /// # Errors
+    /// The same, and [`RecordError::Locked`] with the process that writes to it.
+    pub fn load_at_rest(path: &Path) -> Result<Self, RecordError> {
+        RunFolder::open(path)?.refuse_in_use()?;
+        Self::load(path)
+    }
+
     /// Reads a run folder, and checks that its files belong together.
     ///
     /// # Errors
