@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use super::error::ReportError;
 use super::format::thousands;
 use super::text;
+use crate::files;
 use crate::spec::suggest;
 
 macro_rules! built_in {
@@ -45,6 +46,8 @@ pub const BUILT_IN: &[(&str, &str)] = built_in![
 const FUEL: u64 = 50_000_000;
 /// Longest text put into a report, in characters: names, descriptions and evidence are short unless something is wrong.
 const LONGEST: usize = 2000;
+/// Longest template of a user, in bytes; built-in ones have some thousands.
+const LONGEST_FILE: u64 = 16 << 20;
 /// Name of the escaping of Markdown templates.
 const MARKDOWN: &str = "markdown";
 
@@ -69,7 +72,7 @@ pub fn environment(folder: Option<&Path>) -> Result<Environment<'static>, Report
         folder => folder.map(Path::to_path_buf),
     };
     if let Some(folder) = &folder {
-        check_names(folder)?;
+        check_files(folder)?;
     }
     environment.set_loader(move |name| load(folder.as_deref(), name));
     // Syntax now, rather than when the study has run.
@@ -79,15 +82,12 @@ pub fn environment(folder: Option<&Path>) -> Result<Environment<'static>, Report
     Ok(environment)
 }
 
-/// A file that replaces no template, and that none of the folder's includes, is a slip of the pen. Only the places are looked at in which
-/// built-in templates lie.
-fn check_names(folder: &Path) -> Result<(), ReportError> {
+/// Templates have to be readable; and a file that replaces none, and that none of the folder's includes, is a slip of the pen. Only the places
+/// are looked at in which built-in templates lie.
+fn check_files(folder: &Path) -> Result<(), ReportError> {
     let names = [list(folder, ""), list(folder, "html/")].concat();
     let is_file = |name: &str| folder.join(name).is_file();
-    let is_template = |name: &&String| name.ends_with(".jinja") && is_file(name);
-    let texts: Vec<String> = (names.iter().filter(is_template))
-        .filter_map(|name| std::fs::read_to_string(folder.join(name)).ok())
-        .collect();
+    let texts = texts(folder, &names)?;
     for name in &names {
         let built_in = || BUILT_IN.iter().map(|(name, _)| *name);
         let problem = if built_in().any(|known| known == name) {
@@ -103,10 +103,23 @@ fn check_names(folder: &Path) -> Result<(), ReportError> {
         };
         if let Some(problem) = problem {
             let file = folder.join(name);
-            return Err(ReportError::Unused { file, problem });
+            return Err(ReportError::Unusable { file, problem });
         }
     }
     Ok(())
+}
+
+/// The texts of a folder's templates.
+fn texts(folder: &Path, names: &[String]) -> Result<Vec<String>, ReportError> {
+    let is_built_in = |name: &str| BUILT_IN.iter().any(|(known, _)| *known == name);
+    let is_template = |name: &&String| name.ends_with(".jinja") || is_built_in(name);
+    let files = names
+        .iter()
+        .filter(is_template)
+        .map(|name| folder.join(name));
+    (files.filter(|file| file.is_file()))
+        .map(|file| read(folder, &file).map_err(|problem| ReportError::Unusable { file, problem }))
+        .collect()
 }
 
 /// What lies in a folder under a prefix, as templates are named, sorted.
@@ -188,31 +201,32 @@ fn write_failed(error: std::fmt::Error) -> Error {
 
 /// The user's template where there is one, else the built-in one.
 fn load(folder: Option<&Path>, name: &str) -> Result<Option<String>, Error> {
-    if let Some(path) = folder
-        .and_then(|folder| inside(folder, name))
-        .filter(|p| p.is_file())
-    {
-        if leads_out(folder, &path) {
-            let detail = format!(
-                "{} is a link out of the folder of templates; put the file itself there",
-                path.display()
-            );
-            return Err(Error::new(ErrorKind::InvalidOperation, detail));
-        }
-        return std::fs::read_to_string(&path).map(Some).map_err(|error| {
-            let detail = format!("{} cannot be read as UTF-8 text", path.display());
-            Error::new(ErrorKind::InvalidOperation, detail).with_source(error)
+    let own = folder.and_then(|folder| Some((folder, inside(folder, name)?)));
+    if let Some((folder, path)) = own.filter(|(_, path)| path.is_file()) {
+        return read(folder, &path).map(Some).map_err(|problem| {
+            let detail = format!("{}: {problem}", path.display());
+            Error::new(ErrorKind::InvalidOperation, detail)
         });
     }
     let found = BUILT_IN.iter().find(|(built_in, _)| *built_in == name);
     Ok(found.map(|(_, text)| (*text).to_owned()))
 }
 
+/// The text of a template, or why it cannot be read.
+fn read(folder: &Path, template: &Path) -> Result<String, String> {
+    if leads_out(folder, template) {
+        return Err(
+            "this is a link out of the folder of templates; put the file itself there".into(),
+        );
+    }
+    files::read_text(template, LONGEST_FILE)
+        .map_err(|error| format!("the template cannot be read: {error}"))
+}
+
 /// Whether a template is a link to elsewhere: whoever made the folder shall not have other files put into the report.
-fn leads_out(folder: Option<&Path>, template: &Path) -> bool {
-    let folder = folder.and_then(|folder| folder.canonicalize().ok());
-    match (folder, template.canonicalize()) {
-        (Some(folder), Ok(template)) => !template.starts_with(folder),
+fn leads_out(folder: &Path, template: &Path) -> bool {
+    match (folder.canonicalize(), template.canonicalize()) {
+        (Ok(folder), Ok(template)) => !template.starts_with(folder),
         _ => true,
     }
 }

@@ -382,11 +382,22 @@ fn templates_of_strangers_read_nothing_else_and_break_nothing() {
     let output = report();
     assert_eq!(output.status.code(), Some(2), "{}", said(&output));
     assert!(
-        said(&output).contains("a link out of the folder of templates"),
+        said(&output).contains("report.md.jinja: this is a link out of the folder of templates"),
         "{}",
         said(&output)
     );
     fs::remove_file(&template).unwrap();
+    // Farther down, what includes it is named, too.
+    fs::create_dir(templates.join("parts")).unwrap();
+    fs::write(&template, "\n{% include 'parts/a.md.jinja' %}").unwrap();
+    symlink("/etc/passwd", templates.join("parts/a.md.jinja")).unwrap();
+    let output = report();
+    let told = said(&output);
+    assert!(
+        told.contains("template report.md.jinja, line 2")
+            && told.contains("parts/a.md.jinja: this is a link out of the folder"),
+        "{told}"
+    );
     for text in [
         "{{ 'abc'[-9223372036854775808:9223372036854775807:-9223372036854775808] }}",
         "{{ range(9223372036854775807, -9223372036854775807, -9223372036854775807) | list }}",
