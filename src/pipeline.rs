@@ -124,7 +124,10 @@ pub fn open(
     }
     let mut finished = None;
     let manifest = match Manifest::load(&folder)? {
-        None => Manifest::new(study, written, options.threads),
+        None => {
+            folder.refuse_without_manifest()?;
+            Manifest::new(study, written, options.threads)
+        }
         Some(earlier) => {
             check_evidence(&earlier, &folder)?;
             match earlier.compare(study) {

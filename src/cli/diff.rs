@@ -40,7 +40,7 @@ Exit codes:
   0  the runs are the same
   1  they differ
   2  wrong usage, or no finished run
-  4  a folder cannot be read
+  4  a folder is in use, or cannot be read
   5  a record is damaged";
 
 /// Runs the subcommand.
@@ -62,7 +62,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
 
 /// A finished run whose files are those that it ended with.
 fn load(folder: &Path) -> Result<RunRecord, Failure> {
-    let record = RunRecord::load(folder)?;
+    let record = RunRecord::load_at_rest(folder)?;
     record.check_trials_file()?;
     Ok(record)
 }

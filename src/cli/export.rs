@@ -45,7 +45,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     if args.out.is_none() {
         refuse_terminal(format, io::stdout().is_terminal())?;
     }
-    let record = RunRecord::load(&args.run)?;
+    let record = RunRecord::load_at_rest(&args.run)?;
     record.check_trials()?;
     let result = match &args.out {
         None => export(&record, args.table, format, io::stdout()),

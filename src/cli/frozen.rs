@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 
-use super::{Failure, say, shell};
+use super::{Failure, place, say, shell};
 use crate::frozen::{Committed, Difference, differences};
 use crate::record::RunRecord;
 use crate::record::folder::is_of_run;
@@ -44,7 +44,10 @@ impl FrozenArgs {
         if self.frozen {
             self.read(&folder)?;
         }
-        Ok(())
+        match self.accept {
+            true => place::refuse_in_run(&folder, "--committed"),
+            false => Ok(()),
+        }
     }
 
     /// Compares a finished run with the committed result, or makes it that.
@@ -63,6 +66,8 @@ impl FrozenArgs {
         let now = Committed::of(record, rendered)?;
         if self.accept {
             refuse_extended(record)?;
+            // The run's own folder was perhaps not there before it.
+            place::refuse_in_run(&folder, "--committed")?;
             refuse_strangers(&folder, record)?;
             let changed = now.write(record, &folder)?;
             return say(accepted(&folder, &changed));

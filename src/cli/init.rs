@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 
-use super::Failure;
+use super::{Failure, place};
+use crate::report::text::shell_path;
 use crate::spec::schema;
 use crate::spec::starter;
 
@@ -44,17 +45,19 @@ pub fn run(args: Args) -> Result<(), Failure> {
         let error = anyhow!("{message}; name its folder with `--model DIR`");
         return Err(Failure::Unusable(error));
     }
+    place::refuse_in_run(&args.path, "file")?;
     let folder = args.path.parent().unwrap_or(Path::new("")).to_owned();
     let text = starter::spec(&starter::Names {
-        file: args.path.display().to_string(),
+        file: shell_path(&args.path),
         study: study_name(&args.path),
         model: seen_from(&folder, &model)?,
         schema: seen_from(&folder, &Path::new("schemas").join(schema::FILE_NAME))?,
     });
     write_new(&args.path, &text)?;
     super::say(format_args!(
-        "wrote {0}; next: reachspec check {0}",
-        args.path.display()
+        "wrote {}; next: reachspec check {}",
+        args.path.display(),
+        shell_path(&args.path)
     ))?;
     Ok(())
 }

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 
-use super::Failure;
 use super::frozen::FrozenArgs;
+use super::{Failure, place};
 use crate::record::folder::is_of_run;
 use crate::record::{RunFolder, RunRecord};
 use crate::report::files::{self, Format};
@@ -52,10 +52,13 @@ pub fn run(args: Args) -> Result<(), Failure> {
         }
         _ => None,
     };
-    if of_record.is_none() {
+    if let (None, Some(out)) = (&of_record, &args.out) {
         refuse_run_folder(out)?;
     }
-    let record = RunRecord::load(&args.run)?;
+    let record = match &of_record {
+        Some(_) => RunRecord::load(&args.run)?,
+        None => RunRecord::load_at_rest(&args.run)?,
+    };
     args.frozen.check(&record.study().name)?;
     record.check_trials()?;
     let rendered = render_record(&record, args.templates.as_deref())
@@ -78,10 +81,10 @@ pub fn run(args: Args) -> Result<(), Failure> {
         .try_for_each(|path| super::say(path.display()))
 }
 
-/// What lies in the folder of another run is its evidence.
+/// What lies in the folder of another run, or within that of any, is its evidence.
 fn refuse_run_folder(out: &Path) -> Result<(), Failure> {
     if !is_of_run(out) {
-        return Ok(());
+        return place::refuse_in_run(out, "--out");
     }
     Err(Failure::Rejected(anyhow!(
         "{} is the folder of another run, whose reports are evidence; choose another place with --out",

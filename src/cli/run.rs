@@ -9,7 +9,7 @@ use super::frozen::FrozenArgs;
 use super::progress::{self, Aside, Events};
 use super::resources::ResourceArgs;
 use super::study::StudyArgs;
-use super::{Failure, shell, signals};
+use super::{Failure, place, shell, signals};
 use crate::events::{Event, Listener};
 use crate::model::{self, LanguageModel};
 use crate::pipeline::{self, Interrupted, OpenRun, Options, Outcome, Until};
@@ -166,11 +166,12 @@ struct Ready {
 fn prepare(args: &Args, options: &Options, aside: Aside) -> Result<Ready, Failure> {
     let loaded = args.study.load()?;
     args.frozen.check(&loaded.study.name)?;
+    let out = (args.out.clone()).unwrap_or_else(|| Path::new("runs").join(&loaded.study.name));
+    place::refuse_in_run(&out, "--out")?;
     let resources = args.resources.get();
     // Before the folder of an earlier run is touched.
     plan(&loaded.study, &loaded.header.family.sizes(), resources)
         .map_err(|e| Failure::Unusable(e.into()))?;
-    let out = (args.out.clone()).unwrap_or_else(|| Path::new("runs").join(&loaded.study.name));
     let overrides = args.study.overrides();
     let written = Written {
         spec_path: &args.study.spec,

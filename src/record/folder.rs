@@ -14,7 +14,8 @@ use super::error::RecordError;
 use super::finite;
 pub use super::layout::render as render_json;
 use super::lock::{Holder, Lock};
-use super::reading::record_sha256;
+use super::reading::{check_is_file, record_sha256};
+use super::store::TrialStore;
 use crate::fault;
 
 /// A folder with the record of one run.
@@ -26,6 +27,12 @@ pub struct RunFolder {
 
 /// Temporary files begin with this, so that those of a killed process can be told and removed.
 const TEMPORARY: &str = ".reachspec-";
+
+/// Longest path of a file, in bytes, that SQLite opens on Unix: its journal's takes 8 more, and 512 is the most.
+const LONGEST_STORE_PATH: usize = 504;
+
+/// What is wrong with a symbolic link in a run folder, and what to do.
+pub const LINK: &str = "this is a symbolic link, and links are not followed here; remove it, or move what it leads to into its place";
 
 /// The folder of the figures.
 const FIGURES: &str = "figures";
@@ -44,13 +51,14 @@ impl RunFolder {
     /// Opens a folder for a run, creates it where there is none, and takes its lock.
     ///
     /// # Errors
-    /// If it holds something else, another process is writing to it, or the operating system refuses.
+    /// If it holds something else, its path is too long, another process is writing to it, or the operating system refuses.
     pub fn create_or_open(root: &Path) -> Result<Self, RecordError> {
-        fs::create_dir_all(root).map_err(|e| RecordError::io("create", root, e))?;
         let folder = Self {
             root: root.to_owned(),
             lock: None,
         };
+        folder.refuse_long_path()?;
+        fs::create_dir_all(root).map_err(|e| RecordError::io("create", root, e))?;
         folder.refuse_strangers()?;
         folder.refuse_links()?;
         let lock = Lock::take(&root.join("run.lock"))?;
@@ -64,7 +72,7 @@ impl RunFolder {
     /// Opens the folder of a run that exists, without its lock: to read it, or to render its report again.
     ///
     /// # Errors
-    /// If it is no run folder.
+    /// If it is no run folder, or lacks its manifest.
     pub fn open(root: &Path) -> Result<Self, RecordError> {
         let folder = Self {
             root: root.to_owned(),
@@ -76,10 +84,68 @@ impl RunFolder {
             return Err(RecordError::unusable(root, problem));
         }
         if !folder.manifest().is_file() {
+            folder.refuse_without_manifest()?;
             let problem = "this is no run folder: it has no file manifest.json; give the folder that `reachspec run` wrote";
             return Err(RecordError::unusable(root, problem));
         }
         Ok(folder)
+    }
+
+    /// Refuses a folder in which SQLite could not open the trials: it would only say that it cannot.
+    ///
+    /// # Errors
+    /// [`RecordError::Unusable`] with the length of the path, and what to do.
+    pub fn refuse_long_path(&self) -> Result<(), RecordError> {
+        let length = resolved(&self.trials()).as_os_str().len();
+        if !cfg!(unix) || length <= LONGEST_STORE_PATH {
+            return Ok(());
+        }
+        let problem = format!(
+            "the path is too long for SQLite: that of trials.sqlite in it, from the root on, has {length} bytes, of {LONGEST_STORE_PATH} at most; choose a shorter --out, or move the run to where its path is shorter"
+        );
+        Err(RecordError::unusable(&self.root, problem))
+    }
+
+    /// Refuses a folder with the trials of a run, and without its manifest.
+    ///
+    /// # Errors
+    /// An integrity error with what to do.
+    pub fn refuse_without_manifest(&self) -> Result<(), RecordError> {
+        let path = self.manifest();
+        if path.is_file() || !TrialStore::is_at(&self.trials()) {
+            return Ok(());
+        }
+        self.refuse_links()?;
+        if path.exists() {
+            return check_is_file(&path);
+        }
+        let problem = "the manifest is gone, and the trials of its run are there; restore it from a copy, or start anew with `--fresh`";
+        Err(RecordError::integrity(&path, problem))
+    }
+
+    /// The symbolic links in the folder and among its figures, sorted.
+    ///
+    /// # Errors
+    /// If they cannot be listed.
+    pub fn links(&self) -> Result<Vec<PathBuf>, RecordError> {
+        let mut links = links_in(&self.root)?;
+        let figures = self.figures();
+        if figures.is_dir() && !figures.is_symlink() {
+            links.extend(links_in(&figures)?);
+        }
+        links.sort();
+        Ok(links)
+    }
+
+    /// Refuses a folder that holds links: what is written there would go to another place, and what is read may be anybody's.
+    ///
+    /// # Errors
+    /// An integrity error that names the first, or what the operating system refuses.
+    pub fn refuse_links(&self) -> Result<(), RecordError> {
+        match self.links()?.first() {
+            None => Ok(()),
+            Some(link) => Err(RecordError::integrity(link, LINK)),
+        }
     }
 
     /// The process that was killed while it wrote to this folder, if one was.
@@ -239,7 +305,9 @@ impl RunFolder {
     }
 
     fn refuse_strangers(&self) -> Result<(), RecordError> {
-        if self.manifest().exists() {
+        // A link that leads nowhere is said to be a link; and a run that has lost its manifest can begin anew.
+        let manifest = self.manifest();
+        if manifest.exists() || manifest.is_symlink() || TrialStore::is_at(&self.trials()) {
             return Ok(());
         }
         let io = |e| RecordError::io("list", &self.root, e);
@@ -257,20 +325,6 @@ impl RunFolder {
             }
         }
         Ok(())
-    }
-
-    /// A link in the place of a file of the record would take what is written there to another place.
-    fn refuse_links(&self) -> Result<(), RecordError> {
-        const STORE: [&str; 4] = [
-            "run.lock",
-            "trials.sqlite-journal",
-            "trials.sqlite-wal",
-            "trials.sqlite-shm",
-        ];
-        let names = RECORD.iter().chain(&STORE);
-        names
-            .map(|name| self.root.join(name))
-            .try_for_each(|path| refuse_link(&path))
     }
 
     /// Removes what a killed process left half written. Only under the lock.
@@ -309,16 +363,46 @@ fn refuse_unreadable(paths: &[&Path]) -> Result<(), RecordError> {
 pub fn refuse_link(path: &Path) -> Result<(), RecordError> {
     match path.is_symlink() {
         false => Ok(()),
-        true => Err(RecordError::unusable(
-            path,
-            "this is a symbolic link, which leads out of the folder; remove it, or move what it leads to into its place",
-        )),
+        true => Err(RecordError::unusable(path, LINK)),
+    }
+}
+
+/// The symbolic links right in a folder.
+fn links_in(folder: &Path) -> Result<Vec<PathBuf>, RecordError> {
+    let io = |e| RecordError::io("list", folder, e);
+    let mut links = Vec::new();
+    for entry in fs::read_dir(folder).map_err(io)? {
+        let path = entry.map_err(io)?.path();
+        if path.is_symlink() {
+            links.push(path);
+        }
+    }
+    Ok(links)
+}
+
+/// A path from the root on, without the links in as much of it as is there.
+fn resolved(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let there = (path.ancestors()).find_map(|part| Some((part, part.canonicalize().ok()?)));
+    match there.and_then(|(part, real)| Some((path.strip_prefix(part).ok()?, real))) {
+        Some((rest, real)) if !rest.as_os_str().is_empty() => real.join(rest),
+        Some((_, real)) => real,
+        None => path,
     }
 }
 
 /// Whether a folder holds the record of a run, finished or not. Many folders have a `manifest.json`.
 pub fn is_of_run(folder: &Path) -> bool {
     folder.join("trials.sqlite").is_file()
+}
+
+/// The run folder in which a place lies, however deep; a run folder itself lies in none.
+pub fn run_around(place: &Path) -> Option<PathBuf> {
+    let place = resolved(place);
+    let mut above = place.ancestors().skip(1);
+    // Farther up, trials alone may be anything.
+    let run = above.find(|folder| is_of_run(folder) && folder.join("manifest.json").is_file());
+    run.map(Path::to_owned)
 }
 
 /// Whether a file of the record, by its name in the folder, is a report or a figure of one.

@@ -117,11 +117,11 @@ impl ListedRun {
     }
 }
 
-/// Whether reachspec wrote a folder, even if its manifest is damaged.
+/// Whether reachspec wrote a folder, even if its manifest is damaged or gone.
 fn is_run(folder: &Path) -> bool {
     let manifest = folder.join("manifest.json");
     if !manifest.is_file() {
-        return false;
+        return TrialStore::is_at(&folder.join("trials.sqlite"));
     }
     let mut beginning = Vec::new();
     let read = File::open(&manifest).and_then(|f| f.take(BEGINNING).read_to_end(&mut beginning));

@@ -140,18 +140,18 @@ impl Holder {
     }
 }
 
-/// Opening a pipe would wait for somebody at its other end.
+/// Opening a pipe would wait for somebody at its other end, and a link leads to another folder's lock.
 fn refuse_what_is_no_file(path: &Path) -> Result<(), RecordError> {
-    match files::not_regular(path) {
-        Ok(Some(kind)) => {
-            let problem = format!(
-                "this is {kind}, not the lock of a run; remove it: the record needs neither a copy nor --fresh"
-            );
-            Err(RecordError::integrity(path, problem))
-        }
+    let kind = match files::not_regular(path) {
+        _ if path.is_symlink() => "a symbolic link",
+        Ok(Some(kind)) => kind,
         // What cannot be looked at cannot be opened either, which says why.
-        _ => Ok(()),
-    }
+        _ => return Ok(()),
+    };
+    let problem = format!(
+        "this is {kind}, not the lock of a run; remove it: the record needs neither a copy nor --fresh"
+    );
+    Err(RecordError::integrity(path, problem))
 }
 
 fn refusal(path: &Path, file: &mut File) -> RecordError {

@@ -39,12 +39,23 @@ pub(super) struct VerdictsFile {
 }
 
 impl RunRecord {
+    /// Reads a run folder to which nobody writes; see [`Self::load`].
+    ///
+    /// # Errors
+    /// The same, and [`RecordError::Locked`] with the process that writes to it.
+    pub fn load_at_rest(path: &Path) -> Result<Self, RecordError> {
+        RunFolder::open(path)?.refuse_in_use()?;
+        Self::load(path)
+    }
+
     /// Reads a run folder, and checks that its files belong together.
     ///
     /// # Errors
     /// If it is no run folder, the run has not finished, or a file does not fit the others.
     pub fn load(path: &Path) -> Result<Self, RecordError> {
         let folder = RunFolder::open(path)?;
+        folder.refuse_long_path()?;
+        folder.refuse_links()?;
         let manifest = Manifest::load(&folder)?.ok_or_else(|| {
             RecordError::unusable(path, "this is no run folder: it has no manifest.json")
         })?;

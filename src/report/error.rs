@@ -9,9 +9,9 @@ pub enum ReportError {
     /// The folder given with `--templates` is none.
     #[error("{}: no such folder; give --templates a folder with files such as report.md.jinja", .0.display())]
     NoTemplates(PathBuf),
-    /// A file in the folder given with `--templates` would silently do nothing.
+    /// A file in the folder given with `--templates` would silently do nothing, or cannot be read.
     #[error("{}: {problem}", file.display())]
-    Unused {
+    Unusable {
         /// The file.
         file: PathBuf,
         /// Why.

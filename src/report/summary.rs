@@ -6,7 +6,7 @@ use std::path::Path;
 use super::finding::finding;
 use super::format::{counted, thousands};
 use super::input::Input;
-use super::text::{label, visible};
+use super::text::{label, shell_path};
 use super::view::answer::cautions;
 use super::view::{forecasts, scoreboard};
 use super::wording::neuron_label;
@@ -179,8 +179,10 @@ fn next(behaviors: &[BehaviorCounts], root: &Path) -> String {
     if some(|b| b.censored) {
         return format!("next: add larger doses, as some ended before anything happened; {added}");
     }
-    let root = visible(&root.display().to_string());
-    format!("next: read the report; `reachspec verify {root}` derives every result again")
+    format!(
+        "next: read the report; `reachspec verify {}` derives every result again",
+        shell_path(root)
+    )
 }
 
 #[cfg(test)]
@@ -248,6 +250,11 @@ mod tests {
         let step = |undecided, censored| next(&[counts(undecided, censored)], Path::new("runs/a"));
         assert!(step(1, 1).contains("add prompts"));
         assert!(step(0, 1).contains("add larger doses"));
-        assert!(step(0, 0).contains("reachspec verify runs/a"));
+        assert!(step(0, 0).contains("reachspec verify runs/a`"));
+        let spaced = next(&[counts(0, 0)], Path::new("-sp ace"));
+        assert!(
+            spaced.contains("`reachspec verify './-sp ace'`"),
+            "{spaced}"
+        );
     }
 }

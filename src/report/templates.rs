@@ -83,7 +83,7 @@ pub fn environment(folder: Option<&Path>) -> Result<Arc<Environment<'static>>, R
         if !folder.is_dir() {
             return Err(ReportError::NoTemplates(folder.into()));
         }
-        check_names(folder)?;
+        check_files(folder)?;
     }
     let replaced = folder.map(Path::to_path_buf);
     environment.set_loader(move |name| load(replaced.as_deref(), name));
@@ -117,15 +117,12 @@ pub fn within_limits<T: Send + 'static>(
     }
 }
 
-/// A file that replaces no template, and that none of the folder's includes, is a slip of the pen. Only the places are looked at in which
-/// built-in templates lie.
-fn check_names(folder: &Path) -> Result<(), ReportError> {
+/// Templates have to be readable; and a file that replaces none, and that none of the folder's includes, is a slip of the pen. Only the places
+/// are looked at in which built-in templates lie.
+fn check_files(folder: &Path) -> Result<(), ReportError> {
     let names = [list(folder, ""), list(folder, "html/")].concat();
     let is_file = |name: &str| folder.join(name).is_file();
-    let is_template = |name: &&String| name.ends_with(".jinja") && is_file(name);
-    let texts: Vec<String> = (names.iter().filter(is_template))
-        .filter_map(|name| files::read_text(&folder.join(name), LIMITS.longest as u64).ok())
-        .collect();
+    let texts = texts(folder, &names)?;
     for name in &names {
         let built_in = || BUILT_IN.iter().map(|(name, _)| *name);
         let problem = if built_in().any(|known| known == name) {
@@ -141,10 +138,23 @@ fn check_names(folder: &Path) -> Result<(), ReportError> {
         };
         if let Some(problem) = problem {
             let file = folder.join(name);
-            return Err(ReportError::Unused { file, problem });
+            return Err(ReportError::Unusable { file, problem });
         }
     }
     Ok(())
+}
+
+/// The texts of a folder's templates.
+fn texts(folder: &Path, names: &[String]) -> Result<Vec<String>, ReportError> {
+    let is_built_in = |name: &str| BUILT_IN.iter().any(|(known, _)| *known == name);
+    let is_template = |name: &&String| name.ends_with(".jinja") || is_built_in(name);
+    let files = names
+        .iter()
+        .filter(is_template)
+        .map(|name| folder.join(name));
+    (files.filter(|file| file.is_file()))
+        .map(|file| read(folder, &file).map_err(|problem| ReportError::Unusable { file, problem }))
+        .collect()
 }
 
 /// What lies in a folder under a prefix, as templates are named, sorted.
@@ -226,44 +236,35 @@ fn write_failed(error: std::fmt::Error) -> Error {
 
 /// The user's template where there is one, else the built-in one.
 fn load(folder: Option<&Path>, name: &str) -> Result<Option<String>, Error> {
-    if let Some(path) = folder
-        .and_then(|folder| inside(folder, name))
-        .filter(|p| p.is_file())
-    {
-        if leads_out(folder, &path) {
-            let detail = format!(
-                "{} is a link out of the folder of templates; put the file itself there",
-                path.display()
-            );
-            return Err(Error::new(ErrorKind::InvalidOperation, detail));
-        }
-        return read(&path).map(Some);
+    let own = folder.and_then(|folder| Some((folder, inside(folder, name)?)));
+    if let Some((folder, path)) = own.filter(|(_, path)| path.is_file()) {
+        return read(folder, &path).map(Some).map_err(|problem| {
+            let detail = format!("{}: {problem}", path.display());
+            Error::new(ErrorKind::InvalidOperation, detail)
+        });
     }
     let found = BUILT_IN.iter().find(|(built_in, _)| *built_in == name);
     Ok(found.map(|(_, text)| (*text).to_owned()))
 }
 
-/// A user's template, unless it could not be rendered within the limits.
-fn read(path: &Path) -> Result<String, Error> {
-    let file = path.display();
-    let text = files::read_text(path, LIMITS.longest as u64).map_err(|error| {
-        let detail = format!("{file} cannot be read");
-        Error::new(ErrorKind::InvalidOperation, detail).with_source(error)
-    })?;
-    match guard::check(LIMITS, &text) {
-        Ok(()) => Ok(text),
-        Err(problem) => {
-            let detail = format!("{file} cannot be used: {problem}");
-            Err(Error::new(ErrorKind::InvalidOperation, detail))
-        }
+/// The text of a template, or why it cannot be rendered within the limits, or read at all.
+fn read(folder: &Path, template: &Path) -> Result<String, String> {
+    if leads_out(folder, template) {
+        return Err(
+            "this is a link out of the folder of templates; put the file itself there".into(),
+        );
     }
+    let text = files::read_text(template, LIMITS.longest as u64)
+        .map_err(|error| format!("the template cannot be read: {error}"))?;
+    guard::check(LIMITS, &text)
+        .map_err(|problem| format!("the template cannot be used: {problem}"))?;
+    Ok(text)
 }
 
 /// Whether a template is a link to elsewhere: whoever made the folder shall not have other files put into the report.
-fn leads_out(folder: Option<&Path>, template: &Path) -> bool {
-    let folder = folder.and_then(|folder| folder.canonicalize().ok());
-    match (folder, template.canonicalize()) {
-        (Some(folder), Ok(template)) => !template.starts_with(folder),
+fn leads_out(folder: &Path, template: &Path) -> bool {
+    match (folder.canonicalize(), template.canonicalize()) {
+        (Ok(folder), Ok(template)) => !template.starts_with(folder),
         _ => true,
     }
 }

@@ -4,6 +4,7 @@
 //! kept from meaning anything.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 /// Longest stretch without a place to break, in characters, that Markdown text keeps.
 const LONGEST_WORD: usize = 72;
@@ -142,6 +143,23 @@ pub fn markdown_table_code(text: &str) -> String {
     markdown_code(&text.replace("\\|", "\\ |")).replace('|', "\\|")
 }
 
+/// A word of a command line that a person pastes, quoted where a shell would not take it as it is.
+pub fn shell_word(word: &str) -> String {
+    // A line end would leave the command, and the comment or code block that shows it.
+    let word = visible(word).replace(['\n', '\t'], "␤");
+    // Only a word with a NUL cannot be quoted, and none is left.
+    shlex::try_quote(&word).map_or_else(|_| word.clone(), Into::into)
+}
+
+/// The same for a path: with `-` before it, it would be taken for a flag.
+pub fn shell_path(path: &Path) -> String {
+    let path = path.display().to_string();
+    match path.starts_with('-') {
+        true => shell_word(&format!("./{path}")),
+        false => shell_word(&path),
+    }
+}
+
 /// Visible, on one line, without white space at the ends; line ends are shown as `↵`.
 fn one_line(text: &str) -> String {
     let shown = visible(text.trim());
@@ -230,6 +248,22 @@ mod tests {
         assert_eq!(markdown_code("`"), "`` ` ``");
         assert_eq!(markdown_code(" "), "*(empty)*");
         assert_eq!(markdown_table_code("a|b\\|c"), "`a\\|b\\ \\|c`");
+    }
+
+    #[test]
+    fn commands_can_be_pasted() {
+        for (path, shown) in [
+            ("runs/quickstart-2.yaml", "runs/quickstart-2.yaml"),
+            ("sp ace/o u t", "'sp ace/o u t'"),
+            ("a b'; rm -rf ~", r#""a b'; rm -rf ~""#),
+            ("a\n```\n# b", "'a␤```␤# b'"),
+            ("-d", "./-d"),
+            ("--", "./--"),
+            ("", "''"),
+        ] {
+            assert_eq!(shell_path(Path::new(path)), shown);
+        }
+        assert_eq!(shell_word("a\0\u{202e}b"), "'a␀⟨U+202E⟩b'");
     }
 
     #[test]

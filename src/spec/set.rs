@@ -24,7 +24,7 @@ pub struct Setting {
 }
 
 impl Setting {
-    /// Reads `key.path=value`. The value is YAML; `null`, or nothing at all, removes the key.
+    /// Reads `key.path=value`. The value is YAML; `null` removes the key.
     pub fn parse(argument: &str) -> Result<Self, Problem> {
         let source = Arc::new(Source {
             name: SETTING.into(),
@@ -41,6 +41,12 @@ impl Setting {
         let keys: Vec<String> = path.split('.').map(|key| key.trim().to_owned()).collect();
         if keys.iter().any(String::is_empty) {
             return Err(refuse(format!("the path {} has an empty key", quote(path))));
+        }
+        // The unset variable of a script would take the key away, and nobody would see it.
+        if written.trim().is_empty() {
+            let message = format!("{} is given no value", quote(path.trim()));
+            return Err(Problem::new(SpecPath::root(), all(), message)
+                .help("give it one; `--set key.path=null` removes a key, and `--set \"key.path=''\"` makes it an empty text"));
         }
         let value_start = path.len() + 1;
         let value = parse_value(written).map_err(|reason| {
@@ -127,9 +133,6 @@ impl Setting {
 }
 
 fn parse_value(written: &str) -> Result<Value, Problem> {
-    if written.trim().is_empty() {
-        return Ok(Value::Null);
-    }
     let source = Arc::new(Source {
         name: "the value".into(),
         text: written.to_owned(),
@@ -171,7 +174,8 @@ mod tests {
                 "x.y.z",
             ),
             ("a.b=null", json!({"a": {}, "list": [{"n": 1}, 2]}), "a.b"),
-            ("a=", json!({"list": [{"n": 1}, 2]}), "a"),
+            ("a=null", json!({"list": [{"n": 1}, 2]}), "a"),
+            ("a=''", json!({"a": "", "list": [{"n": 1}, 2]}), "a"),
             (
                 "a.b='=1.0'",
                 json!({"a": {"b": "=1.0"}, "list": [{"n": 1}, 2]}),
@@ -193,6 +197,8 @@ mod tests {
             ("a.b", "has no `=`"),
             ("a..b=1", "has an empty key"),
             ("=1", "has an empty key"),
+            ("a.b=", "`a.b` is given no value"),
+            ("a= ", "`a` is given no value"),
             ("a.b.c=1", "`a.b` is a single value"),
             ("list.x=1", "`list` is a list"),
             ("list.1=1", "`list` has only 1 items"),

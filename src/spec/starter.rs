@@ -4,7 +4,7 @@ const TEMPLATE: &str = include_str!("starter.yaml");
 
 /// What a starter spec names.
 pub struct Names {
-    /// The spec file, for the commands in its comments.
+    /// The spec file, as a word of the commands in its comments.
     pub file: String,
     /// Name of the study.
     pub study: String,

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crate::small_run::{assert_made_once, assert_same, finish, is_long, run, stored, whole};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use reachspec::record::RunFolder;
 
 fn signal(id: u32, name: &str) {
     // It may have ended in the meantime.
@@ -128,4 +129,26 @@ fn a_second_process_is_refused_by_the_name_of_the_first() {
         .any(|text| text.contains(&first.id().to_string()));
     assert!(taken, "{events:?}");
     assert!(!lock.exists());
+}
+
+#[test]
+fn whoever_reads_a_run_that_goes_on_is_told_which_process_is_at_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let [out, elsewhere] = ["run", "elsewhere"].map(|name| folder.path().join(name));
+    let held = RunFolder::create_or_open(&out).unwrap();
+    std::fs::write(held.manifest(), "{}").unwrap();
+    for (command, more) in [
+        ("verify", [].as_slice()),
+        ("report", &[]),
+        ("report", &[Path::new("--out"), &elsewhere]),
+        ("export", &[]),
+        ("diff", &[&out]),
+    ] {
+        let mut reader = Command::new(env!("CARGO_BIN_EXE_reachspec"));
+        let output = reader.arg(command).arg(&out).args(more).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(4), "{command}: {said}");
+        let holder = format!("in use by process {}", std::process::id());
+        assert!(said.contains(&holder), "{command}: {said}");
+    }
 }

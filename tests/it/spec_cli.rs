@@ -69,7 +69,7 @@ fn init_writes_a_spec_that_passes_check_and_never_overwrites() {
     let arguments = ["init", "my study.yaml", "--model", &model];
     let (code, out, err) = said(&reachspec(folder.path(), &arguments));
     assert_eq!(code, 0, "{err}");
-    assert!(out.contains("reachspec check my study.yaml"), "{out}");
+    assert!(out.contains("reachspec check 'my study.yaml'\n"), "{out}");
 
     let (code, out, err) = said(&reachspec(folder.path(), &["check", "my study.yaml"]));
     assert_eq!(code, 0, "{err}");

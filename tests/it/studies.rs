@@ -478,11 +478,20 @@ fn templates_that_would_do_nothing_or_fail_are_refused_before_the_run() {
     let run = folder.path().join("run");
     let with = ["--templates", templates.to_str().unwrap()];
     for (name, text, said) in [
-        ("raport.md.jinja", "x", "did you mean report.md.jinja?"),
+        (
+            "raport.md.jinja",
+            b"x".as_slice(),
+            "did you mean report.md.jinja?",
+        ),
         (
             "report.md.jinja",
-            "{% if %}",
+            b"{% if %}",
             "template report.md.jinja, line 1",
+        ),
+        (
+            "style.css",
+            b"a\xff",
+            "style.css: the template cannot be read: it is not UTF-8: see its byte 1",
         ),
     ] {
         std::fs::write(templates.join(name), text).unwrap();

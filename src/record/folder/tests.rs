@@ -1,5 +1,6 @@
 use super::*;
 use crate::record::error::ErrorKind;
+use crate::record::fixture;
 use crate::record::reading::read_json;
 use tempfile::TempDir;
 
@@ -26,6 +27,33 @@ fn a_new_folder_is_made_locked_and_left_clean() {
     drop(folder);
     assert_eq!(names(&root), ["figures", "manifest.json"]);
     RunFolder::create_or_open(&root).unwrap();
+}
+
+/// As long as SQLite can open, and one byte longer, which leaves nothing behind; a link makes the path no shorter.
+#[cfg(unix)]
+#[test]
+fn a_path_that_is_too_long_for_sqlite_is_refused_before_anything_is_made() {
+    let parent = TempDir::new().unwrap();
+    let mut long = parent.path().canonicalize().unwrap();
+    while long.as_os_str().len() < 380 {
+        long.push("a".repeat(100));
+    }
+    let rest = 504 - "/trials.sqlite".len() - long.as_os_str().len() - 1;
+    fs::create_dir_all(&long).unwrap();
+    let link = parent.path().join("link");
+    std::os::unix::fs::symlink(&long, &link).unwrap();
+    for folder in [&long, &link] {
+        let error = RunFolder::create_or_open(&folder.join("b".repeat(rest + 1))).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Usage);
+        let error = error.to_string();
+        assert!(
+            error.contains("has 505 bytes, of 504 at most; choose a shorter --out"),
+            "{error}"
+        );
+        assert!(names(&long).is_empty());
+    }
+    let run = RunFolder::create_or_open(&long.join("b".repeat(rest))).unwrap();
+    TrialStore::open_or_create(&run.trials()).unwrap();
 }
 
 #[test]
@@ -100,10 +128,8 @@ fn links_in_a_run_folder_are_not_followed() {
             let _ = fs::remove_file(&link);
             std::os::unix::fs::symlink(elsewhere.join(target), &link).unwrap();
             let refused = RunFolder::create_or_open(&root).unwrap_err().to_string();
-            // A dangling or a wrong manifest is said to be no manifest.
-            let said = refused.contains("symbolic link") || name == "manifest.json";
             assert!(
-                said && refused.contains(&root.display().to_string()),
+                refused.contains(&format!("{}: this is a symbolic link", link.display())),
                 "{name}: {refused}"
             );
             if name == FIGURES {
@@ -156,6 +182,35 @@ fn folders_of_something_else_are_left_alone() {
     assert_eq!(missing.kind(), ErrorKind::Usage);
     let file = RunFolder::create_or_open(&parent.path().join("thesis.tex")).unwrap_err();
     assert_eq!(file.kind(), ErrorKind::Failed);
+}
+
+#[test]
+fn a_run_that_lost_its_manifest_is_damaged_and_can_begin_anew() {
+    let parent = TempDir::new().unwrap();
+    let root = parent.path();
+    fixture::finish(root, &fixture::study());
+    fs::remove_file(root.join("manifest.json")).unwrap();
+    let error = RunFolder::open(root).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Integrity);
+    let error = error.to_string();
+    assert!(
+        error.contains("manifest.json: the manifest is gone"),
+        "{error}"
+    );
+    fs::create_dir(root.join("manifest.json")).unwrap();
+    let error = RunFolder::open(root).unwrap_err().to_string();
+    assert!(error.contains("this is a folder"), "{error}");
+    fs::remove_dir(root.join("manifest.json")).unwrap();
+    let folder = RunFolder::create_or_open(root).unwrap();
+    assert!(folder.refuse_without_manifest().is_err());
+    let aside = folder.set_record_aside().unwrap().unwrap();
+    assert!(aside.join("trials.sqlite").is_file());
+    folder.refuse_without_manifest().unwrap();
+    drop(folder);
+    // Trials of another program make no run.
+    fs::write(root.join("trials.sqlite"), [0; 100]).unwrap();
+    let error = RunFolder::create_or_open(root).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Usage);
 }
 
 #[test]

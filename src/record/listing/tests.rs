@@ -88,6 +88,9 @@ fn damaged_runs_are_shown_with_the_remedy() {
         problem.contains("verdicts.json") && problem.contains("--fresh"),
         "{problem}"
     );
+    fs::remove_file(root.join("manifest.json")).unwrap();
+    let problem = only(parent.path()).problem.unwrap();
+    assert!(problem.contains("the manifest is gone"), "{problem}");
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod tests;
 mod write;
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ pub use write::TrialWriter;
 
 use super::error::RecordError;
 use super::reading::check_is_file;
-use crate::fault;
+use crate::{fault, files};
 
 /// Version of the tables, in `user_version`.
 const VERSION: i64 = 2;
@@ -78,6 +79,14 @@ impl TrialStore {
         let store = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         store.check_kind()?;
         Ok(store)
+    }
+
+    /// Whether a file begins as a store does. Not while this process has it open: on closing it, the operating system would drop its locks.
+    pub fn is_at(path: &Path) -> bool {
+        let mut header = [0; 72];
+        let read = files::open(path).and_then(|mut file| file.read_exact(&mut header));
+        let ours = header[68..] == APPLICATION.to_be_bytes()[4..];
+        read.is_ok() && header.starts_with(b"SQLite format 3\0") && ours
     }
 
     /// Where the store lies.

@@ -5,7 +5,7 @@ use std::fs;
 use super::{Check, Outcome};
 use crate::record::consistency;
 use crate::record::error::{ErrorKind, RecordError};
-use crate::record::folder::{RunFolder, render_json};
+use crate::record::folder::{LINK, RunFolder, render_json};
 use crate::record::manifest::{self, Manifest, ManifestFile};
 use crate::record::reading::{parse_json, read_file, record_sha256};
 use crate::record::run_record::unfinished;
@@ -70,9 +70,15 @@ pub fn files(run: &RunFolder, manifest: Option<&Manifest>) -> Result<Check, Reco
         ));
     };
     let mut check = Check::new("files");
+    for link in run.links()? {
+        check.problem(run.name_of(&link), LINK);
+    }
     let mut size = 0;
     for (name, recorded) in &evidence.files {
         let path = run.root().join(name);
+        if path.is_symlink() {
+            continue;
+        }
         match fs::metadata(&path) {
             Ok(found) => {
                 size += found.len();

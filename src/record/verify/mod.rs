@@ -212,6 +212,7 @@ pub fn verify(
     rerun: Option<Rerun<'_>>,
 ) -> Result<Verification, VerifyError> {
     let run = RunFolder::open(root)?;
+    run.refuse_long_path()?;
     run.refuse_in_use()?;
     let mut found = Verification::default();
     let manifest = found.add(evidence::manifest(&run)?);

@@ -1,12 +1,14 @@
 //! Every choice that the method leaves open, with the value that this study gave it, and how to run it again.
 
+use std::path::Path;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::asked::spec_name;
 use crate::report::format::{fixed, keyword};
 use crate::report::input::Input;
-use crate::report::text::{clip, visible};
+use crate::report::text::{clip, shell_path, shell_word};
 
 /// Longest oracle shown, in characters; the study in the record has all of it.
 const LONGEST_ORACLE: usize = 400;
@@ -306,7 +308,8 @@ fn thresholds(input: &Input) -> Vec<Choice> {
 
 /// How to rerun.
 pub fn rerun(input: &Input) -> Vec<Command> {
-    let (spec, name) = (shell(spec_name(input.spec_file)), shell(&input.study.name));
+    let spec = shell_path(Path::new(spec_name(input.spec_file)));
+    let name = shell_word(&input.study.name);
     let command = |line: String, purpose| Command { line, purpose };
     vec![
         command(format!("reachspec check {spec}"), "validate the spec"),
@@ -327,27 +330,4 @@ pub fn rerun(input: &Input) -> Vec<Command> {
             "every rollout with its judgement",
         ),
     ]
-}
-
-/// A word of a command line, quoted where a shell would not take it as it is.
-fn shell(word: &str) -> String {
-    // A line end would leave the command, and the code block that shows it.
-    let word = &visible(word).replace(['\n', '\t'], "␤");
-    let plain = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.into();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn commands_can_be_pasted() {
-        assert_eq!(shell("quickstart.yaml"), "quickstart.yaml");
-        assert_eq!(shell("a b'; rm -rf ~"), r"'a b'\''; rm -rf ~'");
-        assert_eq!(shell("a\n```\n# b"), "'a␤```␤# b'");
-    }
 }
