@@ -138,7 +138,7 @@ pub enum Unrendered {
 impl From<Error> for Unrendered {
     fn from(error: Error) -> Self {
         let problem = format!("the chat template refuses these messages: {error}");
-        let mut causes = iter::successors(error.source(), |cause| cause.source());
+        let mut causes = iter::successors(error.source(), |&cause| cause.source());
         match causes.any(|cause| cause.is::<Raised>()) {
             true => Self::Refused(problem),
             false => Self::Unusable(problem),
@@ -162,7 +162,7 @@ pub fn find_template(
         Ok(text) => return Ok(Some((file, Ok(text)))),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
         Err(e) => {
-            let problem = format!("cannot be read: {e}; fetch it again");
+            let problem = format!("cannot be read: {e}; {}", files::remedy(&e));
             return Err((file.as_path(), problem).into());
         }
     }
