@@ -151,12 +151,15 @@ impl From<Error> for Unrendered {
 #[error("raised by the template")]
 struct Raised;
 
+/// The text of a template, or what is wrong with where it should be.
+pub type Source = Result<String, String>;
+
 /// The template of a model folder, or what is wrong with it, with the file that it stands in, if it has one: `chat_template.jinja`, else
 /// `chat_template` of `tokenizer_config.json`.
 pub fn find_template(
     folder: &Path,
     tokenizer_config: &serde_json::Value,
-) -> Result<Option<(PathBuf, Result<String, String>)>, ModelError> {
+) -> Result<Option<(PathBuf, Source)>, ModelError> {
     let file = folder.join("chat_template.jinja");
     match files::read_text(&file, LIMITS.longest as u64) {
         Ok(text) => return Ok(Some((file, Ok(text)))),
@@ -171,7 +174,7 @@ pub fn find_template(
 }
 
 /// `chat_template` is a string, or a list of named templates of which `default` is taken.
-fn default_template(written: &serde_json::Value) -> Option<Result<String, String>> {
+fn default_template(written: &serde_json::Value) -> Option<Source> {
     use serde_json::Value::{Array, Null, String};
     let problem = match written {
         Null => return None,
