@@ -189,7 +189,7 @@ impl RunFolder {
             .join(format!("predictions.superseded-{number}.json"))
     }
 
-    /// Every sealed predictions that later ones have replaced, as far as they are there.
+    /// All sealed predictions that later ones have replaced, as far as they are there.
     pub fn all_superseded(&self) -> impl Iterator<Item = PathBuf> {
         let numbered = (1..).map(|number| self.superseded_predictions(number));
         numbered.take_while(|path| path.exists())
