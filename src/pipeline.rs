@@ -262,12 +262,12 @@ fn stages(
     monitor.begin(Stage::Sweep)?;
     sweep::sweep(study, &sealed, model, &mut store, monitor)?;
     monitor.begin(Stage::Judge)?;
-    if let Some(earlier) = &finished {
+    if let Some(earlier) = finished {
         if earlier.is_made_like(&manifest) {
             // The same program judges the same trials alike: the record stays as it is.
             monitor.begin(Stage::Verdict)?;
             drop(store);
-            let summary = write_report(folder, earlier.clone(), options, monitor)?;
+            let summary = write_report(folder, earlier, options, monitor)?;
             return Ok(Outcome::Finished(Box::new(summary)));
         }
         manifest.write(&folder)?;

@@ -13,15 +13,16 @@ pub struct ScriptJudge {
     pub at_least: f64,
 }
 
-/// Whether a character is a letter that is counted. What several scripts have in common tells none of them.
-fn is_counted(character: char) -> bool {
+/// The script of a letter that is counted. What several scripts have in common tells none of them.
+fn counted(character: char) -> Option<Script> {
+    let script = character.is_alphabetic().then(|| character.script())?;
     let shared = [Script::Common, Script::Inherited, Script::Unknown];
-    character.is_alphabetic() && !shared.contains(&character.script())
+    (!shared.contains(&script)).then_some(script)
 }
 
 /// Whether any letter of a script is counted.
 pub fn has_letters(script: Script) -> bool {
-    (char::MIN..=char::MAX).any(|c| c.script() == script && is_counted(c))
+    (char::MIN..=char::MAX).any(|c| counted(c) == Some(script))
 }
 
 impl ScriptJudge {
@@ -29,10 +30,13 @@ impl ScriptJudge {
         let (mut letters, mut inside) = (0_usize, 0_usize);
         // From the first counted letter to the last.
         let mut span: Option<Range<usize>> = None;
-        for (at, letter) in text.char_indices().filter(|&(_, c)| is_counted(c)) {
+        for (at, letter) in text.char_indices() {
+            let Some(script) = counted(letter) else {
+                continue;
+            };
             letters += 1;
             span = Some(span.map_or(at, |s| s.start)..at + letter.len_utf8());
-            inside += usize::from(letter.script() == self.script);
+            inside += usize::from(script == self.script);
         }
         let rule = format!(
             "{inside} of {letters} letters are {}",

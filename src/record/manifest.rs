@@ -262,6 +262,7 @@ impl Manifest {
         let recorded = names.filter(|name| name.ends_with(".json"));
         let mut files: BTreeSet<PathBuf> = recorded.map(|name| run.root().join(name)).collect();
         files.extend(run.all_superseded());
+        files.extend([run.predictions(), run.verdicts()]);
         for path in files {
             if !path.exists() {
                 return gone(&path);

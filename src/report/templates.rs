@@ -46,10 +46,9 @@ pub const BUILT_IN: &[(&str, &str)] = built_in![
     "html/methods.html.jinja",
 ];
 
-/// Instructions, and units of 64 bytes, that one report may cost: some seconds, some gigabytes at the very worst.
+/// Instructions, and units of 64 bytes, that one report may cost; a user's templates have [`LIMITS`] beside.
 const FUEL: u64 = 50_000_000;
-/// What a user's template may take beside its fuel, with those that it includes. Reports of a million rollouts take some seconds, and far less
-/// memory.
+/// What a user's template may take beside its fuel, with those that it includes: far more than a report needs.
 const LIMITS: Limits = Limits {
     name: "it, or a template that it includes,",
     longest: 1 << 20,
